@@ -1,0 +1,33 @@
+/** The list of blocks: one line a block. Registration, matcher, tests and benchmarks loop over it. */
+import {convFirstSpec} from './conv_first.js';
+import {convNextSpec} from './conv_next.js';
+import {fusedMBConvSpec} from './fused_mb_conv.js';
+import {mbConvSpec} from './mb_conv.js';
+import {basicSpec, bottleneckSpec} from './res_net.js';
+import {separableSpec} from './separable.js';
+import type {BlockSpec} from './spec.js';
+
+/** In the order in which the matcher tries them where two of the same length fit. */
+export const BLOCK_SPECS: readonly BlockSpec[] = [
+  convNextSpec,
+  mbConvSpec,
+  bottleneckSpec,
+  convFirstSpec,
+  fusedMBConvSpec,
+  basicSpec,
+  separableSpec,
+];
+
+export * from './activation.js';
+export * from './block.js';
+export * from './conv_first.js';
+export * from './conv_next.js';
+export * from './cost.js';
+export * from './fused_mb_conv.js';
+export * from './mb_conv.js';
+export * from './reference.js';
+export * from './res_net.js';
+export * from './run.js';
+export * from './separable.js';
+export * from './spec.js';
+export * from './trace.js';

@@ -1,0 +1,86 @@
+/** Runs a block as one TF.js op, and gives that op its gradient. */
+import * as tf from '@tensorflow/tfjs-core';
+import {type Block, BlockError, decodeStages, encodeStages} from './block.js';
+import {type BlockWeights, checkTensors, reference} from './reference.js';
+import {traceBlock} from './trace.js';
+
+/**
+ * Runs `block` by the kernel registered for the active backend, or by the reference where none is.
+ * @param x `[N, H, W, C]`, float32. @throws {BlockError} as reference().
+ */
+export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.Tensor4D {
+  if (!tf.getKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
+  checkTensors(block, x, weights);
+  const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
+  return runOrdered(block.kind, encodeStages(block.stages), [x, ...ordered]);
+}
+
+/**
+ * The same from the inputs in graph order: x, then the weights as traceBlock lists them. TF.js saves inputs of a varying
+ * number for a gradient only when they come as an array, as its own Concat does.
+ */
+export function runOrdered(kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D {
+  return tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
+}
+
+export interface BlockCall {
+  readonly block: Block;
+  readonly x: tf.TensorInfo;
+  /** In the order of traceBlock's `weights`. */
+  readonly weights: readonly tf.TensorInfo[];
+}
+
+/** What a kernel function was called with, on any backend. */
+export function readCall(kind: string, inputs: tf.NamedTensorInfoMap, attrs: tf.NamedAttrMap | undefined): BlockCall {
+  const [x, ...weights] = Object.values(inputs) as tf.TensorInfo[];
+  if (!x) throw new Error(`${kind} was called without x.`);
+  return {block: {kind, stages: decodeStages(String(attrs?.['stages']))}, x, weights};
+}
+
+/** The weights of a call by name. */
+export function namedWeights({block, x}: BlockCall, ordered: readonly tf.Tensor[]): BlockWeights {
+  const names = traceBlock(block, x.shape).weights.map(({name}) => name);
+  if (names.length !== ordered.length) {
+    throw new BlockError(`${block.kind}: it takes ${names.length} weights (${names.join(', ')}) but was given ${ordered.length}.`);
+  }
+  return Object.fromEntries(names.map((name, i) => [name, ordered[i] as tf.Tensor]));
+}
+
+/**
+ * The gradient of `kind`, from its reference: the forward pass is recomputed by stock ops and differentiated, so only x
+ * and the weights are kept between the passes (gradient checkpointing by block).
+ */
+export function blockGradient(kind: string): tf.GradConfig {
+  return {
+    kernelName: kind,
+    saveAllInputs: true,
+    gradFunc: (dy, saved, attrs) => {
+      const [x, ...rest] = saved;
+      if (!x) throw new Error(`${kind} saved no input for its gradient.`);
+      const call: BlockCall = {block: {kind, stages: decodeStages(String(attrs['stages']))}, x, weights: rest};
+      const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
+        reference(call.block, input, namedWeights(call, weights), {differentiable: true});
+      let gradients: tf.Tensor[] | undefined;
+      // TF.js asks for each gradient by itself; the first request computes all of them.
+      const at = (index: number) => (): tf.Tensor => {
+        gradients ??= nestedGrads(forward, saved, dy as tf.Tensor);
+        return gradients[index] as tf.Tensor;
+      };
+      return Object.fromEntries(saved.map((_, index) => [String(index), at(index)]));
+    },
+  };
+}
+
+/**
+ * tf.grads inside a gradient. At depth 0 TF.js would discard the outer tape when the inner pass ends; raising the depth tells
+ * it that an outer pass is still reading the tape, and that one also disposes what the inner pass saved.
+ */
+function nestedGrads(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
+  const {state} = tf.engine();
+  state.gradientDepth++;
+  try {
+    return tf.grads(f)([...inputs], dy);
+  } finally {
+    state.gradientDepth--;
+  }
+}
