@@ -1,0 +1,82 @@
+/** Bundles the compiled suites that a browser can run, runs them in headless Chromium, and reports the counts. */
+import {build} from 'esbuild';
+import karma from 'karma';
+import {SEED, SPEC_TIMEOUT_MS, testFiles} from './suites.mjs';
+
+const BUNDLE = 'dist/browser_tests.js';
+const CHROMIUM_FLAGS = [
+  '--headless=new',
+  '--no-sandbox',
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--enable-unsafe-swiftshader',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+  '--disable-quic',
+];
+
+async function bundle(files) {
+  const {metafile} = await build({
+    stdin: {contents: files.map((file) => `import './${file}';`).join('\n'), resolveDir: '.'},
+    outfile: BUNDLE,
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'chrome120',
+    sourcemap: 'inline',
+    metafile: true,
+    logLevel: 'warning',
+  });
+  // Two copies of tfjs-core have two engines: a tensor of one is unknown to the other.
+  const cores = Object.keys(metafile.inputs).filter((path) =>
+    /tfjs-core\/dist\/(index|tf-core[^/]*)\.js$/.test(path),
+  );
+  if (cores.length > 1) throw new Error(`The bundle holds tfjs-core more than once: ${cores.join(', ')}`);
+}
+
+/** @returns {Promise<{passed: number, failed: number, skipped: number}>} */
+async function runKarma() {
+  const config = await karma.config.parseConfig(
+    null,
+    {
+      basePath: process.cwd(),
+      frameworks: ['jasmine'],
+      plugins: ['karma-jasmine', 'karma-chrome-launcher'],
+      files: [{pattern: BUNDLE, type: 'module'}],
+      browsers: ['Chromium'],
+      customLaunchers: {Chromium: {base: 'Chrome', flags: CHROMIUM_FLAGS}},
+      client: {jasmine: {random: true, seed: SEED, timeoutInterval: SPEC_TIMEOUT_MS}, clearContext: false},
+      reporters: ['dots'],
+      singleRun: true,
+      autoWatch: false,
+      captureTimeout: 2 * 60_000,
+      browserNoActivityTimeout: 10 * 60_000,
+      browserDisconnectTimeout: 60_000,
+    },
+    {promiseConfig: true, throwErrors: true},
+  );
+  return new Promise((resolve) => {
+    const counts = {passed: 0, failed: 0, skipped: 0};
+    const server = new karma.Server(config, (exitCode) => {
+      // A crash, a timeout or an error outside of specs fails the run without failing a spec.
+      if (exitCode !== 0 && counts.failed === 0) counts.failed = 1;
+      resolve(counts);
+    });
+    server.on('spec_complete', (_browser, {success, skipped}) => {
+      counts[skipped ? 'skipped' : success ? 'passed' : 'failed']++;
+    });
+    void server.start();
+  });
+}
+
+const files = testFiles({inBrowser: true});
+console.log(`${files.length} files, seed ${SEED}`);
+let counts = {passed: 0, failed: 0, skipped: 0};
+if (files.length) {
+  await bundle(files);
+  counts = await runKarma();
+}
+process.exitCode = counts.failed ? 1 : 0;
+if (process.send) process.send(counts, () => process.exit());
