@@ -12,7 +12,6 @@ jasmine.exitOnCompletion = false;
 jasmine.loadConfig({
   spec_files: files,
   helpers: ['dist/test/support/node_setup.js'],
-  stopSpecOnExpectationFailure: false,
 });
 jasmine.randomizeTests(true);
 jasmine.seed(SEED);

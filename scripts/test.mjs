@@ -11,6 +11,7 @@ import {fileURLToPath} from 'node:url';
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const flags = process.argv.slice(2);
 const only = flags.find((flag) => flag.startsWith('--only='))?.slice('--only='.length);
+process.env.DEBIAN_FRONTEND ??= 'noninteractive';
 const total = {passed: 0, failed: 0, skipped: 0};
 
 function step(name, command, args) {
