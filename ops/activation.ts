@@ -28,7 +28,8 @@ export function activationOf(like: ActivationLike | undefined): Activation {
   if (like === undefined) return LINEAR;
   if (typeof like !== 'string') return like;
   const found = (DEFAULTS as Readonly<Record<string, Activation | undefined>>)[like];
-  if (!found) throw new BlockError(`There is no activation '${String(like)}'; use one of ${ACTIVATION_NAMES.join(', ')}.`);
+  if (!found)
+    throw new BlockError(`There is no activation '${like}'; use one of ${ACTIVATION_NAMES.join(', ')}.`);
   return found;
 }
 

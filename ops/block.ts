@@ -162,7 +162,9 @@ export function decodeStages(text: string): readonly Stage[] {
     try {
       stages = JSON.parse(text) as readonly Stage[]; // Checked against the spec by whoever runs the block.
     } catch (error) {
-      throw new BlockError(`A block's 'stages' attribute is not JSON (${String(error)}); was the model file edited?`);
+      throw new BlockError(
+        `A block's 'stages' attribute is not JSON (${String(error)}); was the model file edited?`,
+      );
     }
     decoded.set(text, stages);
   }

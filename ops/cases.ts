@@ -31,9 +31,9 @@ export const BASE: Variation = {
 
 /** The spatial values every block with a spatial stage must take. */
 const SPATIAL: readonly Partial<Variation>[] = [
-  ...([1, 2, 4, 5, 7, [3, 5], [1, 7], [5, 1]] as const).map(kernel => ({kernel})),
-  ...[2, 3, 4].map(stride => ({stride})),
-  ...([2, 3, [2, 1]] as const).map(dilation => ({dilation})),
+  ...([1, 2, 4, 5, 7, [3, 5], [1, 7], [5, 1]] as const).map((kernel) => ({kernel})),
+  ...[2, 3, 4].map((stride) => ({stride})),
+  ...([2, 3, [2, 1]] as const).map((dilation) => ({dilation})),
   {pad: 'valid'},
   {pad: [1, 0, 0, 2]},
   {pad: [0, 1, 0, 1], stride: 2},
@@ -56,7 +56,7 @@ const SIZES: readonly Partial<Variation>[] = [
 ];
 
 const ACTIVATIONS: readonly Partial<Variation>[] = [
-  ...ACTIVATION_NAMES.map(activation => ({activation})),
+  ...ACTIVATION_NAMES.map((activation) => ({activation})),
   {activation: {fn: 'leakyrelu', alpha: 0.01}},
   {activation: {fn: 'elu', alpha: 0.5}},
   {activation: {fn: 'clamp', min: -1, max: 2}},
@@ -65,16 +65,30 @@ const ACTIVATIONS: readonly Partial<Variation>[] = [
 
 const describe = (change: Partial<Variation>): string =>
   Object.entries(change)
-    .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value).replace(/"/g, '') : String(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key} ${typeof value === 'object' ? JSON.stringify(value).replace(/"/g, '') : String(value)}`,
+    )
     .join(', ');
 
 /** One case per value of each property; `build` makes the stages from a full variation, given the input channels. */
-export function casesOf(build: (v: Variation) => readonly Stage[], only?: {readonly stride1?: boolean}): readonly BlockCase[] {
-  const spatial = only?.stride1 ? SPATIAL.filter(({stride = 1, pad = 'same'}) => stride === 1 && pad === 'same') : SPATIAL;
-  return [{}, ...spatial, ...SIZES, ...ACTIVATIONS].map(change => makeCase(describe(change) || 'base', build, change));
+export function casesOf(
+  build: (v: Variation) => readonly Stage[],
+  only?: {readonly stride1?: boolean},
+): readonly BlockCase[] {
+  const spatial = only?.stride1
+    ? SPATIAL.filter(({stride = 1, pad = 'same'}) => stride === 1 && pad === 'same')
+    : SPATIAL;
+  return [{}, ...spatial, ...SIZES, ...ACTIVATIONS].map((change) =>
+    makeCase(describe(change) || 'base', build, change),
+  );
 }
 
-export function makeCase(name: string, build: (v: Variation) => readonly Stage[], change: Partial<Variation> = {}): BlockCase {
+export function makeCase(
+  name: string,
+  build: (v: Variation) => readonly Stage[],
+  change: Partial<Variation> = {},
+): BlockCase {
   const v = {...BASE, ...change};
   const input: Shape4D = [v.batch, v.height, v.width, v.channels];
   return {name, input, stages: build(v)};

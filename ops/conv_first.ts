@@ -19,7 +19,12 @@ const blur = (taps: number, mode: BlurPoolStage['mode']): readonly Stage[] => [
 const build =
   (middle: readonly Stage[] = [], residual = false) =>
   (v: Variation): readonly Stage[] => [
-    spatialStage('spatial', {...v, activation: 'linear', group: v.channels > 8 && v.channels % 8 === 0 ? 8 : v.channels / 2, channels: v.channels}),
+    spatialStage('spatial', {
+      ...v,
+      activation: 'linear',
+      group: v.channels > 8 && v.channels % 8 === 0 ? 8 : v.channels / 2,
+      channels: v.channels,
+    }),
     ...middle,
     pointwiseStage('expand', v.channels * 4, v.activation, v.bias),
     pointwiseStage('project', residual ? v.channels : v.channels * 2, 'linear', v.bias),
@@ -28,7 +33,8 @@ const build =
 
 export const convFirstSpec: BlockSpec = {
   kind: 'BlockConvFirst',
-  summary: 'grouped convolution, [concat with the input, blur-pool], expand 1×1, activation, project 1×1, add',
+  summary:
+    'grouped convolution, [concat with the input, blur-pool], expand 1×1, activation, project 1×1, add',
   slots: [
     {name: 'spatial', op: 'spatial', spatial: ['depthwise', 'grouped']},
     {name: 'concat', op: 'concat', optional: true},
@@ -69,7 +75,11 @@ export interface ConvFirstOptions extends SpatialConfig {
  * One ConvFirst block; batch norm must be folded into the weights.
  * @param x `[N, H, W, C]`, float32. @returns `[N, H', W', C']`. @throws {BlockError} for shapes that do not fit.
  */
-export function convFirst(x: tf.Tensor4D, weights: ConvFirstWeights, options: ConvFirstOptions = {}): tf.Tensor4D {
+export function convFirst(
+  x: tf.Tensor4D,
+  weights: ConvFirstWeights,
+  options: ConvFirstOptions = {},
+): tf.Tensor4D {
   const {activation = 'relu', blurPool = false, residual = blurPool === false} = options;
   const {taps, mode} = typeof blurPool === 'object' ? blurPool : ({taps: 3, mode: 'reflect'} as const);
   const read = new WeightReader(convFirstSpec.kind, {...weights});

@@ -17,7 +17,12 @@ const build =
   (v: Variation): readonly Stage[] => {
     const has = (option: (typeof options)[number]): boolean => options.includes(option);
     return [
-      spatialStage('spatial', {...v, activation: 'linear', group: has('grouped') ? v.channels / 2 : 1, channels: v.channels}),
+      spatialStage('spatial', {
+        ...v,
+        activation: 'linear',
+        group: has('grouped') ? v.channels / 2 : 1,
+        channels: v.channels,
+      }),
       norm(1e-6, has('affine')),
       pointwiseStage('expand', v.channels * 4, v.activation, v.bias),
       ...(has('grn') ? [{op: 'grn', name: 'grn', epsilon: 1e-6} as const] : []),
@@ -47,7 +52,11 @@ export const convNextSpec: BlockSpec = {
     makeCase('plain norm', build('residual'), {kernel: 7, activation: 'gelutanh'}),
     makeCase('grouped', build('affine', 'scale', 'residual', 'grouped'), {activation: 'gelu'}),
     makeCase('wide', build('affine', 'scale', 'residual'), {kernel: 7, channels: 96, activation: 'gelu'}),
-    makeCase('odd channels', build('affine', 'scale', 'residual'), {kernel: 7, channels: 13, activation: 'gelu'}),
+    makeCase('odd channels', build('affine', 'scale', 'residual'), {
+      kernel: 7,
+      channels: 13,
+      activation: 'gelu',
+    }),
   ],
 };
 
@@ -80,7 +89,11 @@ export interface ConvNeXtOptions extends SpatialConfig {
  * One ConvNeXt block.
  * @param x `[N, H, W, C]`, float32. @returns `[N, H', W', C']`. @throws {BlockError} for shapes that do not fit.
  */
-export function convNext(x: tf.Tensor4D, weights: ConvNeXtWeights, options: ConvNeXtOptions = {}): tf.Tensor4D {
+export function convNext(
+  x: tf.Tensor4D,
+  weights: ConvNeXtWeights,
+  options: ConvNeXtOptions = {},
+): tf.Tensor4D {
   const {activation = 'gelu', epsilon = 1e-6, residual = true} = options;
   const read = new WeightReader(convNextSpec.kind, {...weights});
   const stages = [

@@ -23,11 +23,12 @@ export interface Cost {
 /** @param input `[N, H, W, C]`. @throws {BlockError} as traceBlock. */
 export function costOf(block: Block, input: readonly number[]): Cost {
   const trace = traceBlock(block, input);
-  const sum = (of: (stage: TracedStage) => number): number => trace.stages.reduce((total, stage) => total + of(stage), 0);
+  const sum = (of: (stage: TracedStage) => number): number =>
+    trace.stages.reduce((total, stage) => total + of(stage), 0);
   const weightElements = sum(weightsOf);
   const macs = sum(({macs: own}) => own);
   const bytes = BYTES * (elements(trace.input) + weightElements + elements(trace.output));
-  const bytesByStage = BYTES * sum(stage => stageElements(stage, elements(trace.input)));
+  const bytesByStage = BYTES * sum((stage) => stageElements(stage, elements(trace.input)));
   return {
     macs,
     bytes,
@@ -38,7 +39,8 @@ export function costOf(block: Block, input: readonly number[]): Cost {
   };
 }
 
-const weightsOf = ({weights}: TracedStage): number => weights.reduce((total, {shape}) => total + elements(shape), 0);
+const weightsOf = ({weights}: TracedStage): number =>
+  weights.reduce((total, {shape}) => total + elements(shape), 0);
 
 /** Elements a stage reads and writes on its own; a join also reads what it joins. */
 function stageElements(traced: TracedStage, blockInput: number): number {

@@ -7,7 +7,8 @@ import type {BlockSpec} from './spec.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
-const expand = (v: Variation, channels: number): Stage => spatialStage('expand', {...v, group: v.channels, channels});
+const expand = (v: Variation, channels: number): Stage =>
+  spatialStage('expand', {...v, group: v.channels, channels});
 
 export const fusedMBConvSpec: BlockSpec = {
   kind: 'BlockFusedMBConv',
@@ -20,11 +21,29 @@ export const fusedMBConvSpec: BlockSpec = {
   ],
   anyOf: ['project', 'residual'],
   cases: [
-    ...casesOf(v => [expand(v, v.channels * 2), pointwiseStage('project', v.channels + 4, 'linear', v.bias)]),
-    makeCase('residual', v => [expand(v, v.channels * 4), pointwiseStage('project', v.channels), residualStage()]),
-    makeCase('gate', v => [expand(v, v.channels * 4), gateStage(2), pointwiseStage('project', v.channels), residualStage()], {activation: 'swish'}),
-    makeCase('no projection', v => [expand(v, v.channels), residualStage()], {activation: 'swish'}),
-    makeCase('odd channels', v => [expand(v, 9), pointwiseStage('project', v.channels), residualStage()], {channels: 3}),
+    ...casesOf((v) => [
+      expand(v, v.channels * 2),
+      pointwiseStage('project', v.channels + 4, 'linear', v.bias),
+    ]),
+    makeCase('residual', (v) => [
+      expand(v, v.channels * 4),
+      pointwiseStage('project', v.channels),
+      residualStage(),
+    ]),
+    makeCase(
+      'gate',
+      (v) => [
+        expand(v, v.channels * 4),
+        gateStage(2),
+        pointwiseStage('project', v.channels),
+        residualStage(),
+      ],
+      {activation: 'swish'},
+    ),
+    makeCase('no projection', (v) => [expand(v, v.channels), residualStage()], {activation: 'swish'}),
+    makeCase('odd channels', (v) => [expand(v, 9), pointwiseStage('project', v.channels), residualStage()], {
+      channels: 3,
+    }),
   ],
 };
 
@@ -53,7 +72,11 @@ export interface FusedMBConvOptions extends SpatialConfig {
  * One Fused-MBConv block; batch norm must be folded into the weights.
  * @param x `[N, H, W, C]`, float32. @returns `[N, H', W', C']`. @throws {BlockError} for shapes that do not fit.
  */
-export function fusedMBConv(x: tf.Tensor4D, weights: FusedMBConvWeights, options: FusedMBConvOptions = {}): tf.Tensor4D {
+export function fusedMBConv(
+  x: tf.Tensor4D,
+  weights: FusedMBConvWeights,
+  options: FusedMBConvOptions = {},
+): tf.Tensor4D {
   const {activation = 'swish', gateActivation = activation, residual = false} = options;
   const read = new WeightReader(fusedMBConvSpec.kind, {...weights});
   const stages = [

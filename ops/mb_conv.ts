@@ -49,7 +49,11 @@ export const mbConvSpec: BlockSpec = {
     makeCase('grouped, gate, stride 2', build('expand', 'grouped', 'gate'), {stride: 2, kernel: 5}),
     makeCase('odd channels', build('expand', 'gate', 'residual'), {channels: 5, height: 6}),
     makeCase('wide', build('expand', 'gate', 'residual'), {channels: 72, kernel: 5}),
-    makeCase('depth multiplier', v => [spatialStage('spatial', {...v, group: 1, channels: 16}), gateStage(3), pointwiseStage('project', 12)]),
+    makeCase('depth multiplier', (v) => [
+      spatialStage('spatial', {...v, group: 1, channels: 16}),
+      gateStage(3),
+      pointwiseStage('project', 12),
+    ]),
   ],
 };
 

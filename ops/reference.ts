@@ -24,7 +24,12 @@ export interface ReferenceOptions extends Partial<ApplyOptions> {
  * @param weights by input name, as `traceBlock(block, x.shape).weights` lists them; extra ones are an error.
  * @throws {BlockError} for a wrong rank, dtype, shape, or a missing or extra weight.
  */
-export function reference(block: Block, x: tf.Tensor, weights: BlockWeights, options: ReferenceOptions = {}): tf.Tensor4D {
+export function reference(
+  block: Block,
+  x: tf.Tensor,
+  weights: BlockWeights,
+  options: ReferenceOptions = {},
+): tf.Tensor4D {
   checkTensors(block, x, weights);
   const blockInput = x as tf.Tensor4D; // checkTensors has seen the rank.
   const apply = {differentiable: options.differentiable ?? false};
@@ -42,30 +47,57 @@ export function reference(block: Block, x: tf.Tensor, weights: BlockWeights, opt
   });
 }
 
-function applySimple(stage: SimpleStage, x: tf.Tensor4D, blockInput: tf.Tensor4D, weights: BlockWeights, options: ApplyOptions): tf.Tensor4D {
-  const own: StageWeights = new Proxy(weights, {get: (all, suffix) => all[weightName(stage, String(suffix))]});
+function applySimple(
+  stage: SimpleStage,
+  x: tf.Tensor4D,
+  blockInput: tf.Tensor4D,
+  weights: BlockWeights,
+  options: ApplyOptions,
+): tf.Tensor4D {
+  const own: StageWeights = new Proxy(weights, {
+    get: (all, suffix) => all[weightName(stage, String(suffix))],
+  });
   return definitionOf(stage).apply(stage, x, own, blockInput, options);
 }
 
-function addResidual(stage: ResidualStage, x: tf.Tensor4D, blockInput: tf.Tensor4D, weights: BlockWeights, options: ApplyOptions): tf.Tensor4D {
+function addResidual(
+  stage: ResidualStage,
+  x: tf.Tensor4D,
+  blockInput: tf.Tensor4D,
+  weights: BlockWeights,
+  options: ApplyOptions,
+): tf.Tensor4D {
   const start = blockInput;
-  const shortcut = stage.shortcut.reduce((map, step) => applySimple(step, map, blockInput, weights, options), start);
+  const shortcut = stage.shortcut.reduce(
+    (map, step) => applySimple(step, map, blockInput, weights, options),
+    start,
+  );
   return applyActivation(stage.activation, tf.add(x, shortcut), weights[weightName(stage, 'Alpha')]);
 }
 
 /** @throws {BlockError} unless x and weights are exactly what the block takes. */
 export function checkTensors(block: Block, x: tf.Tensor, weights: BlockWeights): void {
-  if (x.dtype !== 'float32') throw new BlockError(`${block.kind}: x is ${x.dtype} but must be float32; cast it first.`);
+  if (x.dtype !== 'float32')
+    throw new BlockError(`${block.kind}: x is ${x.dtype} but must be float32; cast it first.`);
   const wanted = traceBlock(block, x.shape).weights;
   for (const {name, shape} of wanted) {
     const given = weights[name];
-    if (!given) throw new BlockError(`${block.kind}: the weight '${name}' [${shape.join(', ')}] is missing; pass it.`);
+    if (!given)
+      throw new BlockError(`${block.kind}: the weight '${name}' [${shape.join(', ')}] is missing; pass it.`);
     if (given.shape.join() !== shape.join()) {
-      throw new BlockError(`${block.kind}: the weight '${name}' is [${given.shape.join(', ')}] but must be [${shape.join(', ')}] for x [${x.shape.join(', ')}].`);
+      throw new BlockError(
+        `${block.kind}: the weight '${name}' is [${given.shape.join(', ')}] but must be [${shape.join(', ')}] for x [${x.shape.join(', ')}].`,
+      );
     }
-    if (given.dtype !== 'float32') throw new BlockError(`${block.kind}: the weight '${name}' is ${given.dtype} but must be float32; cast it.`);
+    if (given.dtype !== 'float32')
+      throw new BlockError(
+        `${block.kind}: the weight '${name}' is ${given.dtype} but must be float32; cast it.`,
+      );
   }
   const names = new Set(wanted.map(({name}) => name));
-  const extra = Object.keys(weights).filter(name => !names.has(name));
-  if (extra.length > 0) throw new BlockError(`${block.kind}: it takes no weight ${extra.map(name => `'${name}'`).join(', ')}; it takes ${[...names].join(', ')}.`);
+  const extra = Object.keys(weights).filter((name) => !names.has(name));
+  if (extra.length > 0)
+    throw new BlockError(
+      `${block.kind}: it takes no weight ${extra.map((name) => `'${name}'`).join(', ')}; it takes ${[...names].join(', ')}.`,
+    );
 }

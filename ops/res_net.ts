@@ -12,7 +12,14 @@ import {type OptionalWeights, runTyped, type SpatialConfig, WeightReader} from '
 
 /** The 1×1 shortcut with the block's own stride. */
 const projection = (v: Variation, channels: number): ShortcutStage =>
-  spatialStage('shortcut', {kernel: 1, group: v.channels, channels, stride: v.stride, pad: 'same', bias: v.bias});
+  spatialStage('shortcut', {
+    kernel: 1,
+    group: v.channels,
+    channels,
+    stride: v.stride,
+    pad: 'same',
+    bias: v.bias,
+  });
 
 const bottleneck =
   (group: 'full' | 'grouped', ...options: readonly ('gate' | 'projection' | 'plain')[]) =>
@@ -21,10 +28,16 @@ const bottleneck =
     const out = options.includes('projection') ? v.channels * 2 : v.channels;
     return [
       pointwiseStage('reduce', middle, v.activation, v.bias),
-      spatialStage('spatial', {...v, group: group === 'full' ? middle : Math.max(1, middle / 2), channels: middle}),
+      spatialStage('spatial', {
+        ...v,
+        group: group === 'full' ? middle : Math.max(1, middle / 2),
+        channels: middle,
+      }),
       ...(options.includes('gate') ? [gateStage(3, 'relu')] : []),
       pointwiseStage('expand', out, 'linear', v.bias),
-      ...(options.includes('plain') ? [] : [residualStage(options.includes('projection') ? [projection(v, out)] : [], v.activation)]),
+      ...(options.includes('plain')
+        ? []
+        : [residualStage(options.includes('projection') ? [projection(v, out)] : [], v.activation)]),
     ];
   };
 
@@ -35,7 +48,9 @@ const basic =
     return [
       spatialStage('first', {...v, group: v.channels, channels: out}),
       spatialStage('second', {...v, stride: 1, pad: 'same', group: out, channels: out, activation: 'linear'}),
-      ...(shortcut === 'none' ? [] : [residualStage(shortcut === 'projection' ? [projection(v, out)] : [], v.activation)]),
+      ...(shortcut === 'none'
+        ? []
+        : [residualStage(shortcut === 'projection' ? [projection(v, out)] : [], v.activation)]),
     ];
   };
 
@@ -65,7 +80,10 @@ export const bottleneckSpec: BlockSpec = {
     makeCase('ResNet, stride 2', bottleneck('full', 'projection'), {activation: 'relu', stride: 2}),
     makeCase('ResNeXt', bottleneck('grouped'), {activation: 'relu'}),
     makeCase('RegNetY', bottleneck('grouped', 'gate'), {activation: 'relu', batch: 2}),
-    makeCase('RegNetY, stride 2', bottleneck('grouped', 'gate', 'projection'), {activation: 'relu', stride: 2}),
+    makeCase('RegNetY, stride 2', bottleneck('grouped', 'gate', 'projection'), {
+      activation: 'relu',
+      stride: 2,
+    }),
     makeCase('prelu after the add', bottleneck('full'), {activation: 'prelu'}),
     makeCase('pooled shortcut', pooledShortcut, {stride: 2}),
   ],
@@ -84,7 +102,7 @@ export const basicSpec: BlockSpec = {
     ...casesOf(basic('none')),
     makeCase('ResNet', basic('identity'), {activation: 'relu'}),
     makeCase('ResNet, stride 2', basic('projection'), {activation: 'relu', stride: 2}),
-    makeCase('gate', v => [...basic('none')(v), gateStage(2, 'relu')]),
+    makeCase('gate', (v) => [...basic('none')(v), gateStage(2, 'relu')]),
   ],
 };
 
@@ -120,14 +138,23 @@ export interface ResNetOptions extends SpatialConfig {
   readonly residual?: boolean;
 }
 
-const shortcutOf = (read: WeightReader, weights: OptionalWeights, {stride = 1, activation = 'relu', residual = true}: ResNetOptions): Stage | false =>
-  residual && residualStage(weights['shortcutFilter'] ? [read.spatial('shortcut', {stride})] : [], activation);
+const shortcutOf = (
+  read: WeightReader,
+  weights: OptionalWeights,
+  {stride = 1, activation = 'relu', residual = true}: ResNetOptions,
+): Stage | false =>
+  residual &&
+  residualStage(weights['shortcutFilter'] ? [read.spatial('shortcut', {stride})] : [], activation);
 
 /**
  * One bottleneck block; batch norm must be folded into the weights. The stride is the spatial convolution's (ResNet v1.5).
  * @param x `[N, H, W, C]`, float32. @returns `[N, H', W', C']`. @throws {BlockError} for shapes that do not fit.
  */
-export function bottleneckBlock(x: tf.Tensor4D, weights: BottleneckWeights, options: ResNetOptions = {}): tf.Tensor4D {
+export function bottleneckBlock(
+  x: tf.Tensor4D,
+  weights: BottleneckWeights,
+  options: ResNetOptions = {},
+): tf.Tensor4D {
   const {activation = 'relu'} = options;
   const read = new WeightReader(bottleneckSpec.kind, {...weights});
   const stages = [
@@ -146,6 +173,10 @@ export function bottleneckBlock(x: tf.Tensor4D, weights: BottleneckWeights, opti
  */
 export function basicBlock(x: tf.Tensor4D, weights: BasicWeights, options: ResNetOptions = {}): tf.Tensor4D {
   const read = new WeightReader(basicSpec.kind, {...weights});
-  const stages = [read.spatial('first', options, options.activation ?? 'relu'), read.spatial('second', {}), shortcutOf(read, {...weights}, options)];
+  const stages = [
+    read.spatial('first', options, options.activation ?? 'relu'),
+    read.spatial('second', {}),
+    shortcutOf(read, {...weights}, options),
+  ];
   return runTyped(basicSpec, stages, x, {...weights});
 }

@@ -1,6 +1,6 @@
 /** Runs a block as one TF.js op, and gives that op its gradient. */
 import * as tf from '@tensorflow/tfjs-core';
-import {type Block, BlockError, decodeStages, encodeStages} from './block.js';
+import {type Block, BlockError, decodeStages, encodeStages, type Stage} from './block.js';
 import {type BlockWeights, checkTensors, reference} from './reference.js';
 import {traceBlock} from './trace.js';
 
@@ -9,7 +9,7 @@ import {traceBlock} from './trace.js';
  * @param x `[N, H, W, C]`, float32. @throws {BlockError} as reference().
  */
 export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.Tensor4D {
-  if (!tf.getKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
+  if (!hasKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
   checkTensors(block, x, weights);
   const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
   return runOrdered(block.kind, encodeStages(block.stages), [x, ...ordered]);
@@ -23,6 +23,17 @@ export function runOrdered(kind: string, stages: string, inputs: readonly tf.Ten
   return tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
 }
 
+/** Whether a kernel of that name is registered for the backend; TF.js's own type says there always is one. */
+export const hasKernel = (kind: string, backend: string): boolean =>
+  (tf.getKernel(kind, backend) as tf.KernelConfig | undefined) !== undefined;
+
+function stagesOf(kind: string, attrs: tf.NamedAttrMap | undefined): readonly Stage[] {
+  const text = attrs?.['stages'];
+  if (typeof text !== 'string')
+    throw new BlockError(`${kind} was called without its 'stages' attribute; run it by runBlock.`);
+  return decodeStages(text);
+}
+
 export interface BlockCall {
   readonly block: Block;
   readonly x: tf.TensorInfo;
@@ -31,17 +42,23 @@ export interface BlockCall {
 }
 
 /** What a kernel function was called with, on any backend. */
-export function readCall(kind: string, inputs: tf.NamedTensorInfoMap, attrs: tf.NamedAttrMap | undefined): BlockCall {
+export function readCall(
+  kind: string,
+  inputs: tf.NamedTensorInfoMap,
+  attrs: tf.NamedAttrMap | undefined,
+): BlockCall {
   const [x, ...weights] = Object.values(inputs) as tf.TensorInfo[];
   if (!x) throw new Error(`${kind} was called without x.`);
-  return {block: {kind, stages: decodeStages(String(attrs?.['stages']))}, x, weights};
+  return {block: {kind, stages: stagesOf(kind, attrs)}, x, weights};
 }
 
 /** The weights of a call by name. */
 export function namedWeights({block, x}: BlockCall, ordered: readonly tf.Tensor[]): BlockWeights {
   const names = traceBlock(block, x.shape).weights.map(({name}) => name);
   if (names.length !== ordered.length) {
-    throw new BlockError(`${block.kind}: it takes ${names.length} weights (${names.join(', ')}) but was given ${ordered.length}.`);
+    throw new BlockError(
+      `${block.kind}: it takes ${names.length} weights (${names.join(', ')}) but was given ${ordered.length}.`,
+    );
   }
   return Object.fromEntries(names.map((name, i) => [name, ordered[i] as tf.Tensor]));
 }
@@ -57,7 +74,11 @@ export function blockGradient(kind: string): tf.GradConfig {
     gradFunc: (dy, saved, attrs) => {
       const [x, ...rest] = saved;
       if (!x) throw new Error(`${kind} saved no input for its gradient.`);
-      const call: BlockCall = {block: {kind, stages: decodeStages(String(attrs['stages']))}, x, weights: rest};
+      const call: BlockCall = {
+        block: {kind, stages: stagesOf(kind, attrs)},
+        x,
+        weights: rest,
+      };
       const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
         reference(call.block, input, namedWeights(call, weights), {differentiable: true});
       let gradients: tf.Tensor[] | undefined;
@@ -75,7 +96,11 @@ export function blockGradient(kind: string): tf.GradConfig {
  * tf.grads inside a gradient. At depth 0 TF.js would discard the outer tape when the inner pass ends; raising the depth tells
  * it that an outer pass is still reading the tape, and that one also disposes what the inner pass saved.
  */
-function nestedGrads(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
+function nestedGrads(
+  f: (...inputs: tf.Tensor[]) => tf.Tensor,
+  inputs: readonly tf.Tensor[],
+  dy: tf.Tensor,
+): tf.Tensor[] {
   const {state} = tf.engine();
   state.gradientDepth++;
   try {

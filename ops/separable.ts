@@ -10,7 +10,14 @@ import type {BlockSpec} from './spec.js';
 import {pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
-const maxPool = (stride: number): ShortcutStage => ({op: 'pool', name: 'pool', mode: 'max', kernel: [stride, stride], stride: [stride, stride], pad: 'same'});
+const maxPool = (stride: number): ShortcutStage => ({
+  op: 'pool',
+  name: 'pool',
+  mode: 'max',
+  kernel: [stride, stride],
+  stride: [stride, stride],
+  pad: 'same',
+});
 const padTo = (channels: number): ShortcutStage => ({op: 'padchannels', name: 'widen', channels});
 
 const build =
@@ -31,11 +38,30 @@ export const separableSpec: BlockSpec = {
   ],
   cases: [
     ...casesOf(build()),
-    makeCase('BlazeFace', build(0, () => [residualStage([], 'relu')]), {kernel: 5, activation: 'linear'}),
-    makeCase('BlazeFace, prelu', build(0, () => [residualStage([], 'prelu')]), {activation: 'linear'}),
-    makeCase('BlazeFace, wider', build(8, v => [residualStage([padTo(v.channels + 8)], 'relu')])),
-    makeCase('BlazeFace, stride 2', build(8, v => [residualStage([maxPool(2), padTo(v.channels + 8)], 'relu')]), {stride: 2, height: 8, width: 8}),
-    makeCase('BlazeFace, stride 2, odd map', build(8, v => [residualStage([maxPool(2), padTo(v.channels + 8)], 'prelu')]), {stride: 2}),
+    makeCase(
+      'BlazeFace',
+      build(0, () => [residualStage([], 'relu')]),
+      {kernel: 5, activation: 'linear'},
+    ),
+    makeCase(
+      'BlazeFace, prelu',
+      build(0, () => [residualStage([], 'prelu')]),
+      {activation: 'linear'},
+    ),
+    makeCase(
+      'BlazeFace, wider',
+      build(8, (v) => [residualStage([padTo(v.channels + 8)], 'relu')]),
+    ),
+    makeCase(
+      'BlazeFace, stride 2',
+      build(8, (v) => [residualStage([maxPool(2), padTo(v.channels + 8)], 'relu')]),
+      {stride: 2, height: 8, width: 8},
+    ),
+    makeCase(
+      'BlazeFace, stride 2, odd map',
+      build(8, (v) => [residualStage([maxPool(2), padTo(v.channels + 8)], 'prelu')]),
+      {stride: 2},
+    ),
   ],
 };
 
@@ -64,11 +90,22 @@ export interface SeparableOptions extends SpatialConfig {
  * One separable convolution; batch norm must be folded into the weights.
  * @param x `[N, H, W, C]`, float32. @returns `[N, H', W', C']`. @throws {BlockError} for shapes that do not fit.
  */
-export function separable(x: tf.Tensor4D, weights: SeparableWeights, options: SeparableOptions = {}): tf.Tensor4D {
+export function separable(
+  x: tf.Tensor4D,
+  weights: SeparableWeights,
+  options: SeparableOptions = {},
+): tf.Tensor4D {
   const {spatialActivation, activation = 'relu', residual = false, stride = 1} = options;
   const read = new WeightReader(separableSpec.kind, {...weights});
   const project = read.pointwise('project', residual ? 'linear' : activation);
-  const shortcut = [...(stride > 1 ? [maxPool(stride)] : []), ...(project.channels > x.shape[3] ? [padTo(project.channels)] : [])];
-  const stages = [read.spatial('spatial', options, spatialActivation), project, residual && residualStage(shortcut, activation)];
+  const shortcut = [
+    ...(stride > 1 ? [maxPool(stride)] : []),
+    ...(project.channels > x.shape[3] ? [padTo(project.channels)] : []),
+  ];
+  const stages = [
+    read.spatial('spatial', options, spatialActivation),
+    project,
+    residual && residualStage(shortcut, activation),
+  ];
   return runTyped(separableSpec, stages, x, {...weights});
 }

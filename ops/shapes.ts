@@ -45,4 +45,5 @@ export function slideWindow(window: Window, input: Shape4D, at: string): readonl
   return [height, width];
 }
 
-export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+export const elements = (shape: readonly number[]): number =>
+  shape.reduce((product, size) => product * size, 1);

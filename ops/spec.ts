@@ -62,7 +62,11 @@ export function spatialKinds(group: number, channels: number): readonly SpatialK
  * Puts `stages` into the spec's slots, in order and by op; names play no part, so the graph matcher can ask before it has
  * named them. No two neighbouring slots share an op unless the first is required, so the first fit is the only one.
  */
-export function fitSpec(spec: BlockSpec, stages: readonly Stage[], channelsInto: (stage: Stage) => number): Fit {
+export function fitSpec(
+  spec: BlockSpec,
+  stages: readonly Stage[],
+  channelsInto: (stage: Stage) => number,
+): Fit {
   const slots: Slot[] = [];
   for (const slot of spec.slots) {
     const stage = stages[slots.length];
@@ -75,9 +79,19 @@ export function fitSpec(spec: BlockSpec, stages: readonly Stage[], channelsInto:
     slots.push(slot);
   }
   const extra = stages[slots.length];
-  if (extra) return {misfit: {at: extra.name, reason: 'no place for this stage', found: extra.op, needed: slotNames(spec)}};
+  if (extra)
+    return {
+      misfit: {at: extra.name, reason: 'no place for this stage', found: extra.op, needed: slotNames(spec)},
+    };
   if (spec.anyOf && !slots.some(({name}) => spec.anyOf?.includes(name))) {
-    return {misfit: {at: spec.kind, reason: 'too little to fuse', found: slots.map(({name}) => name).join(', '), needed: `one of ${spec.anyOf.join(', ')}`}};
+    return {
+      misfit: {
+        at: spec.kind,
+        reason: 'too little to fuse',
+        found: slots.map(({name}) => name).join(', '),
+        needed: `one of ${spec.anyOf.join(', ')}`,
+      },
+    };
   }
   return {slots};
 }
@@ -95,16 +109,31 @@ const missing = (slot: Slot, stage: Stage | undefined): Misfit => ({
 function checkSlot(slot: Slot, stage: Stage, channels: number): Misfit | undefined {
   if (stage.op === 'spatial' && slot.spatial) {
     const kinds = spatialKinds(stage.group, channels);
-    if (!kinds.some(kind => slot.spatial?.includes(kind))) {
-      return {at: slot.name, reason: 'another kind of convolution', found: kinds.join(' or '), needed: slot.spatial.join(' or ')};
+    if (!kinds.some((kind) => slot.spatial?.includes(kind))) {
+      return {
+        at: slot.name,
+        reason: 'another kind of convolution',
+        found: kinds.join(' or '),
+        needed: slot.spatial.join(' or '),
+      };
     }
   }
   if (stage.op === 'residual') {
     if (stage.shortcut.length > 0 && slot.shortcut !== 'any') {
-      return {at: slot.name, reason: 'the shortcut has layers', found: stage.shortcut.map(({op}) => op).join(', '), needed: 'identity'};
+      return {
+        at: slot.name,
+        reason: 'the shortcut has layers',
+        found: stage.shortcut.map(({op}) => op).join(', '),
+        needed: 'identity',
+      };
     }
     if (stage.activation.fn !== 'linear' && !slot.activationAfter) {
-      return {at: slot.name, reason: 'an activation follows the add', found: stage.activation.fn, needed: 'linear'};
+      return {
+        at: slot.name,
+        reason: 'an activation follows the add',
+        found: stage.activation.fn,
+        needed: 'linear',
+      };
     }
   }
   return undefined;
@@ -112,9 +141,15 @@ function checkSlot(slot: Slot, stage: Stage, channels: number): Misfit | undefin
 
 /** @throws {BlockError} unless the block fits its spec at this input shape, names included. */
 export function checkBlock(spec: BlockSpec, block: Block, input: readonly number[]): void {
-  const inputs = new Map(traceBlock(block, input).stages.map(traced => [traced.stage, traced.input[3]]));
-  const fit = fitSpec(spec, block.stages, stage => inputs.get(stage) ?? 0);
-  if ('misfit' in fit) throw new BlockError(`${spec.kind}.${fit.misfit.at}: ${fit.misfit.reason}: found ${fit.misfit.found}, needed ${fit.misfit.needed}.`);
+  const inputs = new Map(traceBlock(block, input).stages.map((traced) => [traced.stage, traced.input[3]]));
+  const fit = fitSpec(spec, block.stages, (stage) => inputs.get(stage) ?? 0);
+  if ('misfit' in fit)
+    throw new BlockError(
+      `${spec.kind}.${fit.misfit.at}: ${fit.misfit.reason}: found ${fit.misfit.found}, needed ${fit.misfit.needed}.`,
+    );
   const misnamed = block.stages.find((stage, i) => stage.name !== fit.slots[i]?.name);
-  if (misnamed) throw new BlockError(`${spec.kind}: a stage is named '${misnamed.name}'; the stages are ${slotNames(spec)}.`);
+  if (misnamed)
+    throw new BlockError(
+      `${spec.kind}: a stage is named '${misnamed.name}'; the stages are ${slotNames(spec)}.`,
+    );
 }

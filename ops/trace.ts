@@ -37,25 +37,40 @@ export function traceBlock(block: Block, input: readonly number[]): Trace {
   const stages: TracedStage[] = [];
   let current = shape;
   for (const stage of block.stages) {
-    current = stage.op === 'residual' ? traceResidual(block, stage, current, shape, stages) : traceSimple(block, stage, current, shape, stages, false);
+    current =
+      stage.op === 'residual'
+        ? traceResidual(block, stage, current, shape, stages)
+        : traceSimple(block, stage, current, shape, stages, false);
   }
-  return {stages, input: shape, output: current, weights: stages.flatMap(traced => traced.weights)};
+  return {stages, input: shape, output: current, weights: stages.flatMap((traced) => traced.weights)};
 }
 
 function checkInput({kind}: Block, input: readonly number[]): Shape4D {
   const [n, h, w, c] = input;
   if (input.length !== 4 || n === undefined || h === undefined || w === undefined || c === undefined) {
-    throw new BlockError(`${kind}: the input is of rank ${input.length} ([${input.join(', ')}]) but must be [N, H, W, C]; add a batch axis with expandDims.`);
+    throw new BlockError(
+      `${kind}: the input is of rank ${input.length} ([${input.join(', ')}]) but must be [N, H, W, C]; add a batch axis with expandDims.`,
+    );
   }
-  if (!input.every(size => Number.isInteger(size) && size > 0)) {
-    throw new BlockError(`${kind}: the input's shape [${input.join(', ')}] has an axis that is no positive integer; give concrete sizes.`);
+  if (!input.every((size) => Number.isInteger(size) && size > 0)) {
+    throw new BlockError(
+      `${kind}: the input's shape [${input.join(', ')}] has an axis that is no positive integer; give concrete sizes.`,
+    );
   }
   return [n, h, w, c];
 }
 
-function traceSimple(block: Block, stage: SimpleStage, input: Shape4D, blockInput: Shape4D, into: TracedStage[], inShortcut: boolean): Shape4D {
+function traceSimple(
+  block: Block,
+  stage: SimpleStage,
+  input: Shape4D,
+  blockInput: Shape4D,
+  into: TracedStage[],
+  inShortcut: boolean,
+): Shape4D {
   const at = `${block.kind}.${stage.name}`;
-  if (!isKnownStage(stage.op)) throw new BlockError(`${at}: there is no stage '${String(stage.op)}' in this version; update tfjs-block-fusion.`);
+  if (!isKnownStage(stage.op))
+    throw new BlockError(`${at}: there is no stage '${stage.op}' in this version; update tfjs-block-fusion.`);
   const definition = definitionOf(stage);
   const output = definition.outShape(stage, input, blockInput, at);
   const shapes = Object.entries(definition.weights(stage, input));
@@ -64,7 +79,13 @@ function traceSimple(block: Block, stage: SimpleStage, input: Shape4D, blockInpu
   return output;
 }
 
-function traceResidual(block: Block, stage: ResidualStage, input: Shape4D, blockInput: Shape4D, into: TracedStage[]): Shape4D {
+function traceResidual(
+  block: Block,
+  stage: ResidualStage,
+  input: Shape4D,
+  blockInput: Shape4D,
+  into: TracedStage[],
+): Shape4D {
   let shortcut = blockInput;
   for (const step of stage.shortcut) shortcut = traceSimple(block, step, shortcut, blockInput, into, true);
   if (shortcut.join() !== input.join()) {
@@ -73,7 +94,8 @@ function traceResidual(block: Block, stage: ResidualStage, input: Shape4D, block
         'drop the residual, or give the shortcut a projection.',
     );
   }
-  const alpha = stage.activation.fn === 'prelu' ? [{name: weightName(stage, 'Alpha'), shape: [input[3]]}] : [];
+  const alpha =
+    stage.activation.fn === 'prelu' ? [{name: weightName(stage, 'Alpha'), shape: [input[3]]}] : [];
   into.push({stage, inShortcut: false, input, output: input, weights: alpha, macs: 0});
   return input;
 }

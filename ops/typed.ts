@@ -1,7 +1,15 @@
 /** What the typed ops share: stages sized by the weights the caller hands over. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
-import {BlockError, type GateStage, type Pad, type Pair, type PointwiseStage, type SpatialStage, type Stage} from './block.js';
+import {
+  BlockError,
+  type GateStage,
+  type Pad,
+  type Pair,
+  type PointwiseStage,
+  type SpatialStage,
+  type Stage,
+} from './block.js';
 import type {BlockWeights} from './reference.js';
 import {runBlock} from './run.js';
 import {checkBlock, type BlockSpec} from './spec.js';
@@ -37,33 +45,59 @@ export class WeightReader {
   spatial(name: string, config: SpatialConfig, activation?: ActivationLike): SpatialStage {
     const [kh, kw, group, channels] = this.#shape(`${name}Filter`, 4);
     const bias = this.has(`${name}Bias`);
-    return spatialStage(name, {...config, kernel: [kh as number, kw as number], group: group as number, channels: channels as number, bias, activation});
+    return spatialStage(name, {
+      ...config,
+      kernel: [kh as number, kw as number],
+      group: group as number,
+      channels: channels as number,
+      bias,
+      activation,
+    });
   }
 
   /** `NAMEFilter` is `[channels_in, channels]`. */
   pointwise(name: string, activation?: ActivationLike): PointwiseStage {
-    return pointwiseStage(name, this.#shape(`${name}Filter`, 2)[1] as number, activation, this.has(`${name}Bias`));
+    return pointwiseStage(
+      name,
+      this.#shape(`${name}Filter`, 2)[1] as number,
+      activation,
+      this.has(`${name}Bias`),
+    );
   }
 
   gate(activation?: ActivationLike, gate?: ActivationLike): GateStage {
-    return gateStage(this.#shape('gateReduceFilter', 2)[1] as number, activation, gate, this.has('gateReduceBias'));
+    return gateStage(
+      this.#shape('gateReduceFilter', 2)[1] as number,
+      activation,
+      gate,
+      this.has('gateReduceBias'),
+    );
   }
 
   #shape(name: string, rank: number): readonly number[] {
     const tensor = this.#weights[name];
     if (!tensor) throw new BlockError(`${this.#kind}: the weight '${name}' is missing; pass it.`);
     if (tensor.rank !== rank) {
-      throw new BlockError(`${this.#kind}: '${name}' is of rank ${tensor.rank} ([${tensor.shape.join(', ')}]) but must be of rank ${rank}; reshape it.`);
+      throw new BlockError(
+        `${this.#kind}: '${name}' is of rank ${tensor.rank} ([${tensor.shape.join(', ')}]) but must be of rank ${rank}; reshape it.`,
+      );
     }
     return tensor.shape;
   }
 }
 
 /** Runs a typed op: checks the stages against the spec, drops absent weights, and runs the block. */
-export function runTyped(spec: BlockSpec, stages: readonly (Stage | false)[], x: tf.Tensor, weights: OptionalWeights): tf.Tensor4D {
-  const block = {kind: spec.kind, stages: stages.filter(stage => stage !== false)};
+export function runTyped(
+  spec: BlockSpec,
+  stages: readonly (Stage | false)[],
+  x: tf.Tensor,
+  weights: OptionalWeights,
+): tf.Tensor4D {
+  const block = {kind: spec.kind, stages: stages.filter((stage) => stage !== false)};
   checkBlock(spec, block, x.shape);
-  const present = Object.entries(weights).filter((entry): entry is [string, tf.Tensor] => entry[1] !== undefined);
+  const present = Object.entries(weights).filter(
+    (entry): entry is [string, tf.Tensor] => entry[1] !== undefined,
+  );
   const named: BlockWeights = Object.fromEntries(present);
   return runBlock(block, x, named);
 }

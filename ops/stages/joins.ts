@@ -22,7 +22,9 @@ export const padChannels: StageDefinition<PadChannelsStage> = {
   weights: () => ({}),
   outShape({channels}, input, _blockInput, at) {
     if (channels < input[3]) {
-      throw new BlockError(`${at}: ${input[3]} channels cannot be padded to ${channels}; the shortcut must not be wider.`);
+      throw new BlockError(
+        `${at}: ${input[3]} channels cannot be padded to ${channels}; the shortcut must not be wider.`,
+      );
     }
     return [input[0], input[1], input[2], channels];
   },
@@ -35,4 +37,3 @@ export const padChannels: StageDefinition<PadChannelsStage> = {
       [0, channels - x.shape[3]],
     ]),
 };
-

@@ -1,6 +1,14 @@
 /** Short constructors of stages with the usual defaults: SAME padding, stride and dilation 1, a bias. */
 import {activationOf, type ActivationLike} from '../activation.js';
-import type {GateStage, Pad, Pair, PointwiseStage, ResidualStage, ShortcutStage, SpatialStage} from '../block.js';
+import type {
+  GateStage,
+  Pad,
+  Pair,
+  PointwiseStage,
+  ResidualStage,
+  ShortcutStage,
+  SpatialStage,
+} from '../block.js';
 
 const pairOf = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value);
 
@@ -21,14 +29,34 @@ export function spatialStage(name: string, options: SpatialOptions): SpatialStag
   return {op: 'spatial', name, ...window, group, channels, bias, activation: activationOf(activation)};
 }
 
-export function pointwiseStage(name: string, channels: number, activation?: ActivationLike, bias = true): PointwiseStage {
+export function pointwiseStage(
+  name: string,
+  channels: number,
+  activation?: ActivationLike,
+  bias = true,
+): PointwiseStage {
   return {op: 'pointwise', name, channels, bias, activation: activationOf(activation)};
 }
 
-export function gateStage(channels: number, activation: ActivationLike = 'swish', gate: ActivationLike = 'sigmoid', bias = true): GateStage {
-  return {op: 'gate', name: 'gate', channels, bias, activation: activationOf(activation), gate: activationOf(gate)};
+export function gateStage(
+  channels: number,
+  activation: ActivationLike = 'swish',
+  gate: ActivationLike = 'sigmoid',
+  bias = true,
+): GateStage {
+  return {
+    op: 'gate',
+    name: 'gate',
+    channels,
+    bias,
+    activation: activationOf(activation),
+    gate: activationOf(gate),
+  };
 }
 
-export function residualStage(shortcut: readonly ShortcutStage[] = [], activation?: ActivationLike): ResidualStage {
+export function residualStage(
+  shortcut: readonly ShortcutStage[] = [],
+  activation?: ActivationLike,
+): ResidualStage {
   return {op: 'residual', name: 'residual', shortcut, activation: activationOf(activation)};
 }

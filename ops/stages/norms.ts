@@ -47,7 +47,7 @@ export const gate: StageDefinition<GateStage> = {
   macs: ({channels}, input) => 2 * input[0] * input[3] * channels,
   apply(stage, x, weights) {
     const dense = (v: tf.Tensor2D, side: 'Reduce' | 'Expand'): tf.Tensor2D => {
-      const product: tf.Tensor2D = tf.matMul(v, need(weights, `${side}Filter`) as tf.Tensor2D);
+      const product: tf.Tensor2D = tf.matMul(v, need(weights, `${side}Filter`));
       return stage.bias ? tf.add(product, need(weights, `${side}Bias`)) : product;
     };
     const mean: tf.Tensor2D = tf.mean(x, [1, 2]);

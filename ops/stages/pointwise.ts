@@ -6,7 +6,8 @@ import {convWeights} from './spatial.js';
 import {need, type StageDefinition} from './stage.js';
 
 export const pointwise: StageDefinition<PointwiseStage> = {
-  weights: ({channels, bias, activation}, input) => convWeights([input[3], channels], channels, bias, activation.fn),
+  weights: ({channels, bias, activation}, input) =>
+    convWeights([input[3], channels], channels, bias, activation.fn),
 
   outShape: ({channels}, input) => [input[0], input[1], input[2], channels],
 

@@ -18,12 +18,19 @@ export const blurPool: StageDefinition<BlurPoolStage> = {
   weights: () => ({}),
   outShape(stage, input, _blockInput, at) {
     const {taps, stride, mode} = stage;
-    if (taps % 2 === 0) throw new BlockError(`${at}: a blur of ${taps} taps has no centre; use an odd number.`);
+    if (taps % 2 === 0)
+      throw new BlockError(`${at}: a blur of ${taps} taps has no centre; use an odd number.`);
     const radius = (taps - 1) / 2;
     if (mode === 'reflect' && Math.min(input[1], input[2]) <= radius) {
-      throw new BlockError(`${at}: a ${input[1]}×${input[2]} map cannot be reflected by ${radius}; use mode 'zero' or a larger map.`);
+      throw new BlockError(
+        `${at}: a ${input[1]}×${input[2]} map cannot be reflected by ${radius}; use mode 'zero' or a larger map.`,
+      );
     }
-    const window = {kernel: [taps, taps], stride: [stride, stride], pad: [radius, radius, radius, radius]} as const;
+    const window = {
+      kernel: [taps, taps],
+      stride: [stride, stride],
+      pad: [radius, radius, radius, radius],
+    } as const;
     return [input[0], ...slideWindow(window, input, at), input[3]];
   },
   macs: () => 0,
@@ -31,7 +38,7 @@ export const blurPool: StageDefinition<BlurPoolStage> = {
     const radius = (taps - 1) / 2;
     const wide = [1, 2].reduce((map, axis) => extend(map, axis, radius, mode), x);
     const row = binomial(taps);
-    const square = row.flatMap(a => row.map(b => a * b));
+    const square = row.flatMap((a) => row.map((b) => a * b));
     const filter = tf.tile(tf.tensor4d(square, [taps, taps, 1, 1]), [1, 1, x.shape[3], 1]);
     return tf.depthwiseConv2d(wide, filter, stride, 'valid');
   },
@@ -41,7 +48,7 @@ export const blurPool: StageDefinition<BlurPoolStage> = {
 export function binomial(taps: number): number[] {
   let row = [1];
   while (row.length < taps) row = [...row, 0].map((value, i) => value + (row[i - 1] ?? 0));
-  return row.map(value => value / 2 ** (taps - 1));
+  return row.map((value) => value / 2 ** (taps - 1));
 }
 
 /** Adds `radius` rows (axis 1) or columns (axis 2) at both ends. Mirrors by slices: TF.js cannot differentiate mirrorPad. */
@@ -56,6 +63,6 @@ function extend(x: tf.Tensor4D, axis: number, radius: number, mode: 'reflect' | 
   };
   const steps = Array.from({length: radius}, (_, i) => i + 1);
   const edge = (at: (step: number) => number): tf.Tensor4D[] =>
-    steps.map(step => (mode === 'zero' ? tf.zerosLike(line(0)) : line(at(step))));
-  return tf.concat([...edge(step => step).reverse(), x, ...edge(step => size - 1 - step)], axis);
+    steps.map((step) => (mode === 'zero' ? tf.zerosLike(line(0)) : line(at(step))));
+  return tf.concat([...edge((step) => step).reverse(), x, ...edge((step) => size - 1 - step)], axis);
 }

@@ -6,27 +6,37 @@ import {resolvePad, slideWindow} from '../shapes.js';
 import {need, type StageDefinition, type WeightShapes} from './stage.js';
 
 export const spatial: StageDefinition<SpatialStage> = {
-  weights: ({kernel, group, channels, bias, activation}) => convWeights([...kernel, group, channels], channels, bias, activation.fn),
+  weights: ({kernel, group, channels, bias, activation}) =>
+    convWeights([...kernel, group, channels], channels, bias, activation.fn),
 
   outShape(stage, input, _blockInput, at) {
     const {group, channels, stride, dilation} = stage;
     if (group < 1 || input[3] % group !== 0) {
-      throw new BlockError(`${at}: ${input[3]} channels do not divide into groups of ${group}; the filter is for other channels.`);
+      throw new BlockError(
+        `${at}: ${input[3]} channels do not divide into groups of ${group}; the filter is for other channels.`,
+      );
     }
     const groups = input[3] / group;
     if (channels % groups !== 0) {
-      throw new BlockError(`${at}: ${channels} output channels do not divide among ${groups} groups; make them a multiple.`);
+      throw new BlockError(
+        `${at}: ${channels} output channels do not divide among ${groups} groups; make them a multiple.`,
+      );
     }
     if (Math.max(...stride) > 1 && Math.max(...dilation) > 1) {
-      throw new BlockError(`${at}: stride ${stride.join('×')} and dilation ${dilation.join('×')} cannot both exceed 1; set one to 1.`);
+      throw new BlockError(
+        `${at}: stride ${stride.join('×')} and dilation ${dilation.join('×')} cannot both exceed 1; set one to 1.`,
+      );
     }
     if (stride[0] !== stride[1]) {
-      throw new BlockError(`${at}: strides ${stride.join(' and ')} differ; TensorFlow has only equal strides for both axes.`);
+      throw new BlockError(
+        `${at}: strides ${stride.join(' and ')} differ; TensorFlow has only equal strides for both axes.`,
+      );
     }
     return [input[0], ...slideWindow(stage, input, at), channels];
   },
 
-  macs: ({kernel, group}, _input, output) => output[0] * output[1] * output[2] * output[3] * kernel[0] * kernel[1] * group,
+  macs: ({kernel, group}, _input, output) =>
+    output[0] * output[1] * output[2] * output[3] * kernel[0] * kernel[1] * group,
 
   apply(stage, x, weights, _blockInput, {differentiable}) {
     const conv = convolve(stage, x, need(weights, 'Filter') as tf.Tensor4D, differentiable);
@@ -36,11 +46,25 @@ export const spatial: StageDefinition<SpatialStage> = {
 };
 
 /** The weights of any convolution: the filter, and where wanted a bias and prelu's slopes, both `[channels]`. */
-export function convWeights(filter: readonly number[], channels: number, bias: boolean, fn: string): WeightShapes {
-  return {Filter: filter, ...(bias ? {Bias: [channels]} : {}), ...(fn === 'prelu' ? {Alpha: [channels]} : {})};
+export function convWeights(
+  filter: readonly number[],
+  channels: number,
+  bias: boolean,
+  fn: string,
+): WeightShapes {
+  return {
+    Filter: filter,
+    ...(bias ? {Bias: [channels]} : {}),
+    ...(fn === 'prelu' ? {Alpha: [channels]} : {}),
+  };
 }
 
-function convolve(stage: SpatialStage, x: tf.Tensor4D, filter: tf.Tensor4D, differentiable: boolean): tf.Tensor4D {
+function convolve(
+  stage: SpatialStage,
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  differentiable: boolean,
+): tf.Tensor4D {
   const dilated = Math.max(...stage.dilation) > 1;
   // TF.js has no gradient of a dilated convolution, but the same convolution with zeros inside the filter has one.
   const spread = dilated && differentiable;
@@ -76,9 +100,11 @@ function grouped(x: tf.Tensor4D, filter: tf.Tensor4D, group: number, run: Convol
   const groups = x.shape[3] / group;
   if (groups <= group) {
     const filters = tf.split(filter, groups, 3);
-    const convolved = tf.split(x, groups, 3).map((part, i) =>
-      tf.conv2d(part as tf.Tensor4D, filters[i] as tf.Tensor4D, run.stride, run.pad, 'NHWC', run.dilations),
-    );
+    const convolved = tf
+      .split(x, groups, 3)
+      .map((part, i) =>
+        tf.conv2d(part as tf.Tensor4D, filters[i] as tf.Tensor4D, run.stride, run.pad, 'NHWC', run.dilations),
+      );
     return tf.concat(convolved, 3);
   }
   const [n, h, w] = x.shape;
@@ -91,7 +117,10 @@ function grouped(x: tf.Tensor4D, filter: tf.Tensor4D, group: number, run: Convol
   return terms.reduce((sum, term) => tf.add(sum, term));
 }
 
-function padMap(x: tf.Tensor4D, [top, bottom, left, right]: readonly [number, number, number, number]): tf.Tensor4D {
+function padMap(
+  x: tf.Tensor4D,
+  [top, bottom, left, right]: readonly [number, number, number, number],
+): tf.Tensor4D {
   if (top + bottom + left + right === 0) return x;
   return tf.pad(x, [
     [0, 0],
@@ -116,7 +145,11 @@ function dilateFilter(filter: tf.Tensor4D, dilation: readonly [number, number]):
     [0, 0],
   ]);
   const spread: tf.Tensor4D = tf.reshape(columns, [height, kw * dilation[1], group, channels]);
-  return tf.slice(spread, [0, 0, 0, 0], [height - dilation[0] + 1, kw * dilation[1] - dilation[1] + 1, group, channels]);
+  return tf.slice(
+    spread,
+    [0, 0, 0, 0],
+    [height - dilation[0] + 1, kw * dilation[1] - dilation[1] + 1, group, channels],
+  );
 }
 
 /** Shared with the block-level checks: which of the three kinds a spatial stage is, for `[N, H, W, C]`. */

@@ -19,7 +19,13 @@ export interface StageDefinition<S extends Stage> {
   /** Multiply-accumulates for the whole batch. Norms, activations and pooling count as none, as in the paper's tables. */
   macs(stage: S, input: Shape4D, output: Shape4D): number;
   /** The stage by stock TF.js ops, on whichever backend is active. Call inside a tidy. */
-  apply(stage: S, x: tf.Tensor4D, weights: StageWeights, blockInput: tf.Tensor4D, options: ApplyOptions): tf.Tensor4D;
+  apply(
+    stage: S,
+    x: tf.Tensor4D,
+    weights: StageWeights,
+    blockInput: tf.Tensor4D,
+    options: ApplyOptions,
+  ): tf.Tensor4D;
 }
 
 /** The weight a stage cannot do without; shapes were checked before, so absence is a fault of the caller's own making. */

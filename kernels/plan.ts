@@ -1,0 +1,109 @@
+/**
+ * A plan: how a block at one input shape is cut into dispatches, as plain data. It names kernels, their constants and the
+ * buffers between them, and holds no GPU object, so it can be printed, compared, tested and stored.
+ */
+import type {Block, Shape4D} from '../ops/index.js';
+
+/** Named constants of a kernel, UPPER_SNAKE; they become `const` lines in front of its text. */
+export type Constants = Readonly<Record<string, number | boolean>>;
+
+/**
+ * A buffer of a plan: the block's input or output, its packed weights, or a scratch buffer by name. A kernel's binding that
+ * the plan has no use for is `unused`.
+ */
+export type BufferName = 'x' | 'out' | 'weights' | 'unused' | `scratch:${string}`;
+
+export interface Dispatch {
+  readonly kernel: string;
+  readonly constants: Constants;
+  /** Buffer per binding name of the kernel. */
+  readonly buffers: Readonly<Record<string, BufferName>>;
+  readonly workgroups: readonly [number, number, number];
+  /** What the dispatch is expected to do, for the estimate and for explain(). */
+  readonly cost: DispatchCost;
+}
+
+export interface DispatchCost {
+  /** Multiply-accumulates, recomputed halo included. */
+  readonly macs: number;
+  /** Bytes read from and written to device memory, each once. */
+  readonly bytes: number;
+}
+
+export interface Plan {
+  readonly block: Block;
+  readonly input: Shape4D;
+  readonly output: Shape4D;
+  /** How the stages share dispatches, e.g. `expand | spatial+means | gate | project+residual`. */
+  readonly name: string;
+  readonly dispatches: readonly Dispatch[];
+  /** float32 elements of each scratch buffer. */
+  readonly scratch: Readonly<Record<`scratch:${string}`, number>>;
+  readonly weights: WeightLayout;
+}
+
+/**
+ * One filter or vector in the packed weights, `[taps, rows, columns]` at `offset` elements. Zeros pad each row to `stride`
+ * columns, and each tap to `rowStride` rows.
+ */
+export interface WeightSection {
+  readonly offset: number;
+  readonly taps: number;
+  readonly rows: number;
+  readonly rowStride: number;
+  readonly columns: number;
+  readonly stride: number;
+  readonly value: WeightValue;
+}
+
+/**
+ * What a section holds, by names of the block's inputs. `filter` is diag(rowScale) · W · diag(columnScale);
+ * `bias` is (bias + rowOffset · W) · columnScale; `columnsums` are the column sums of the scaled filter. They fold
+ * LayerNorm's gain and offset and the layer scale into a pointwise stage.
+ */
+export interface WeightValue {
+  readonly form: 'filter' | 'bias' | 'columnsums';
+  readonly filter: string;
+  readonly bias?: string | undefined;
+  readonly rowScale?: string | undefined;
+  readonly rowOffset?: string | undefined;
+  readonly columnScale?: string | undefined;
+}
+
+export interface WeightLayout {
+  readonly sections: readonly WeightSection[];
+  /** float32 elements in all. */
+  readonly size: number;
+}
+
+/** Collects the sections of a block's packed weights; every section starts at a multiple of four elements. */
+export class WeightPacker {
+  readonly #sections: WeightSection[] = [];
+  #size = 0;
+
+  /** Rows of the columns, padded to fours where `padRows` says so. @returns the section's offset in elements. */
+  add(
+    section: {taps?: number; rows: number; columns: number; padRows?: boolean},
+    value: WeightValue,
+  ): number {
+    const {taps = 1, rows, columns, padRows = false} = section;
+    const stride = roundUp(columns, 4);
+    const rowStride = padRows ? roundUp(rows, 4) : rows;
+    const offset = this.#size;
+    this.#sections.push({offset, taps, rows, rowStride, columns, stride, value});
+    this.#size += value.form === 'filter' ? taps * rowStride * stride : stride;
+    return offset;
+  }
+
+  /** A per-channel vector: a filter of one row. */
+  vector(name: string, columns: number): number {
+    return this.add({rows: 1, columns}, {form: 'filter', filter: name});
+  }
+
+  layout(): WeightLayout {
+    return {sections: this.#sections, size: Math.max(4, this.#size)};
+  }
+}
+
+export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
+export const divideUp = (value: number, divisor: number): number => Math.ceil(value / divisor);

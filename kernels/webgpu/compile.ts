@@ -1,0 +1,131 @@
+/**
+ * From a kernel's static text and a plan's constants to a GPU pipeline. A pipeline's key is the kernel's name and those
+ * constants, made here and nowhere else, so two shapes can never share the wrong pipeline.
+ */
+import type {Constants, Dispatch} from '../plan.js';
+import {type KernelName, KERNELS} from './wgsl/index.js';
+
+export interface Binding {
+  readonly name: string;
+  readonly access: 'read' | 'write';
+}
+
+/** A kernel: a static text and the storage buffers it binds, in binding order. */
+export interface KernelText {
+  readonly bindings: readonly Binding[];
+  /** WGSL with an entry point 'main'; constants and binding declarations are put in front. */
+  readonly text: string;
+}
+
+const literal = (value: number | boolean, type: string): string => {
+  if (typeof value === 'boolean') return String(value);
+  if (type === 'f32') return Number.isInteger(value) ? `${value}.0` : String(value);
+  return `${value}${type === 'i32' ? 'i' : 'u'}`;
+};
+
+/** `NAME: value` gives an u32 or bool constant; a name ending in `:f32` or `:i32` one of that type. */
+export function headerOf(constants: Constants): string {
+  return Object.entries(constants)
+    .map(([key, value]) => {
+      const [name, type = typeof value === 'boolean' ? 'bool' : 'u32'] = key.split(':');
+      return `const ${name}: ${type} = ${literal(value, type)};\n`;
+    })
+    .join('');
+}
+
+const declarations = (bindings: readonly Binding[]): string =>
+  bindings
+    .map(
+      ({name, access}, i) =>
+        `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${elementOf(name)}>;\n`,
+    )
+    .join('');
+
+/** Buffers whose name ends in `Scalars` hold rows that need not be a multiple of four long. */
+const elementOf = (name: string): string => (name.endsWith('Scalars') ? 'f32' : 'vec4f');
+
+export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
+  return `${kernel} ${Object.entries(constants)
+    .map(([name, value]) => `${name}=${String(value)}`)
+    .sort()
+    .join(' ')}`;
+}
+
+/** The whole WGSL of a dispatch. */
+export function shaderOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
+  const {bindings, text} = kernelText(kernel);
+  return headerOf(constants) + declarations(bindings) + text;
+}
+
+export function kernelText(kernel: string): KernelText {
+  const found = KERNELS[kernel as KernelName] as KernelText | undefined;
+  if (!found) throw new Error(`There is no WebGPU kernel '${kernel}'.`);
+  return found;
+}
+
+export interface Compiled {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Pipelines of one device. */
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #compiled = new Map<string, Compiled>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** Compiles at first use, blocking; `prepare` avoids that. */
+  get(dispatch: Dispatch): Compiled {
+    const key = keyOf(dispatch);
+    let found = this.#compiled.get(key);
+    if (!found) {
+      const {layout, descriptor} = this.#describe(dispatch);
+      found = {layout, pipeline: this.#device.createComputePipeline(descriptor)};
+      this.#compiled.set(key, found);
+    }
+    return found;
+  }
+
+  /** Compiles what is missing, all at once. `onProgress` is told how many of how many are done. */
+  async prepare(
+    dispatches: readonly Dispatch[],
+    onProgress?: (done: number, of: number) => void,
+  ): Promise<void> {
+    const missing = new Map(
+      dispatches
+        .map((dispatch) => [keyOf(dispatch), dispatch] as const)
+        .filter(([key]) => !this.#compiled.has(key)),
+    );
+    let done = 0;
+    const compile = async ([key, dispatch]: [string, Dispatch]): Promise<void> => {
+      const {layout, descriptor} = this.#describe(dispatch);
+      const pipeline = await this.#device.createComputePipelineAsync(descriptor);
+      this.#compiled.set(key, {layout, pipeline});
+      onProgress?.(++done, missing.size);
+    };
+    await Promise.all([...missing].map(compile));
+  }
+
+  #describe(dispatch: Dispatch): {layout: GPUBindGroupLayout; descriptor: GPUComputePipelineDescriptor} {
+    const {bindings} = kernelText(dispatch.kernel);
+    const label = `${dispatch.kernel} ${dispatch.workgroups.join('×')}`;
+    const entries = bindings.map(({access}, binding) => ({
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: {type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const)},
+    }));
+    const layout = this.#device.createBindGroupLayout({label, entries});
+    const module = this.#device.createShaderModule({label, code: shaderOf(dispatch)});
+    return {
+      layout,
+      descriptor: {
+        label,
+        layout: this.#device.createPipelineLayout({bindGroupLayouts: [layout]}),
+        compute: {module, entryPoint: 'main'},
+      },
+    };
+  }
+}

@@ -1,0 +1,73 @@
+/** Runs a plan on the TF.js WebGPU backend: scratch buffers, bind groups, dispatches. */
+import type * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import type {BufferName, Dispatch, Plan} from '../plan.js';
+import {bufferOf, recordDispatch} from './backend_access.js';
+import {kernelText, PipelineCache} from './compile.js';
+
+const caches = new WeakMap<GPUDevice, PipelineCache>();
+
+export function pipelinesOf(device: GPUDevice): PipelineCache {
+  let cache = caches.get(device);
+  if (!cache) caches.set(device, (cache = new PipelineCache(device)));
+  return cache;
+}
+
+/**
+ * Records the plan's dispatches into the backend's command queue.
+ * @param x `[N, H, W, C]` of the plan's input shape. @param weights packed, of the plan's layout.
+ * @returns the output, which the caller owns.
+ */
+export function executePlan(
+  backend: WebGPUBackend,
+  plan: Plan,
+  x: tf.TensorInfo,
+  weights: tf.TensorInfo,
+): tf.TensorInfo {
+  const out = backend.makeTensorInfo([...plan.output], 'float32');
+  const scratch = new Map(
+    Object.entries(plan.scratch).map(([name, size]) => [name, backend.makeTensorInfo([size], 'float32')]),
+  );
+  const bufferNamed = (name: BufferName): GPUBuffer => {
+    const tensor = name === 'x' ? x : name === 'out' ? out : name === 'weights' ? weights : scratch.get(name);
+    if (!tensor) throw new Error(`The plan '${plan.name}' has no buffer '${name}'.`);
+    return bufferOf(backend, tensor);
+  };
+  for (const dispatch of plan.dispatches) record(backend, plan.block.kind, dispatch, bufferNamed);
+  // Released for reuse when the commands that read them have been submitted.
+  for (const tensor of scratch.values()) backend.disposeData(tensor.dataId);
+  return out;
+}
+
+function record(
+  backend: WebGPUBackend,
+  kind: string,
+  dispatch: Dispatch,
+  bufferNamed: (name: BufferName) => GPUBuffer,
+): void {
+  const {device} = backend;
+  const {pipeline, layout} = pipelinesOf(device).get(dispatch);
+  const entries = kernelText(dispatch.kernel).bindings.map(({name, access}, binding) => {
+    const buffer = dispatch.buffers[name.replace('Scalars', '')] ?? 'unused';
+    const resource = buffer === 'unused' ? placeholder(device, `${access} ${binding}`) : bufferNamed(buffer);
+    return {binding, resource: {buffer: resource}};
+  });
+  const bindGroup = device.createBindGroup({layout, entries});
+  recordDispatch(backend, {
+    name: `${kind}.${dispatch.kernel}`,
+    pipeline,
+    bindGroup,
+    workgroups: dispatch.workgroups,
+  });
+}
+
+const placeholders = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
+
+/** A binding must be bound even where the constants rule its use out; two writable ones must not be the same buffer. */
+function placeholder(device: GPUDevice, use: string): GPUBuffer {
+  let buffers = placeholders.get(device);
+  if (!buffers) placeholders.set(device, (buffers = new Map<string, GPUBuffer>()));
+  let buffer = buffers.get(use);
+  if (!buffer) buffers.set(use, (buffer = device.createBuffer({size: 16, usage: GPUBufferUsage.STORAGE})));
+  return buffer;
+}

@@ -1,0 +1,133 @@
+/**
+ * Packs a block's weights into the one buffer its kernels read, and keeps it as long as the weights belong to a model.
+ * Weights still in main memory are packed there, so that only the packed copy is uploaded; weights on the GPU (a variable in
+ * training) are packed by stock ops.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import type {WeightLayout, WeightSection} from '../plan.js';
+import {hostValues} from './backend_access.js';
+
+export type NamedInfos = ReadonlyMap<string, tf.TensorInfo>;
+
+/** Packed buffers by the first weight's data; an entry exists only while the weights are pinned. */
+const pinned = new WeakMap<object, Map<string, tf.Tensor>>();
+
+/** From now on the packed form of these weights is kept. Their owner calls `unpinWeights` before it disposes them. */
+export function pinWeights(weights: readonly tf.TensorInfo[]): void {
+  for (const {dataId} of weights) if (!pinned.has(dataId)) pinned.set(dataId, new Map());
+}
+
+export function unpinWeights(weights: readonly tf.TensorInfo[]): void {
+  for (const {dataId} of weights) {
+    pinned.get(dataId)?.forEach((packed) => packed.dispose());
+    pinned.delete(dataId);
+  }
+}
+
+/** @returns `[layout.size]`, and whether the caller has to dispose it. */
+export function packedWeights(
+  backend: WebGPUBackend,
+  layout: WeightLayout,
+  weights: NamedInfos,
+): {packed: tf.Tensor; owned: boolean} {
+  const [first] = weights.values();
+  const cache = first && pinned.get(first.dataId);
+  if (!cache) return {packed: pack(backend, layout, weights), owned: true};
+  const key = JSON.stringify(layout);
+  let packed = cache.get(key);
+  if (!packed) {
+    packed = tf.keep(pack(backend, layout, weights));
+    cache.set(key, packed);
+  }
+  return {packed, owned: false};
+}
+
+function pack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos): tf.Tensor {
+  const values = new Map([...weights].map(([name, info]) => [name, hostValues(backend, info)] as const));
+  if ([...values.values()].every((value) => value !== undefined))
+    return tf.tensor1d(packOnHost(layout, values as ReadonlyMap<string, Float32Array>));
+  return tf.tidy(() => packOnDevice(layout, weights));
+}
+
+/** The packed values of `layout`; exported for tests, which compare both ways. */
+export function packOnHost(layout: WeightLayout, weights: ReadonlyMap<string, Float32Array>): Float32Array {
+  const packed = new Float32Array(layout.size);
+  for (const section of layout.sections) fillSection(section, weights, packed.subarray(section.offset));
+  return packed;
+}
+
+function fillSection(
+  {taps, rows, rowStride, columns, stride, value}: WeightSection,
+  weights: ReadonlyMap<string, Float32Array>,
+  into: Float32Array,
+): void {
+  const of = (name: string | undefined): Float32Array | undefined =>
+    name === undefined ? undefined : weights.get(name);
+  const [filter, rowScale, rowOffset, columnScale, bias] = [
+    value.filter,
+    value.rowScale,
+    value.rowOffset,
+    value.columnScale,
+    value.bias,
+  ].map(of);
+  const scaleOf = (column: number): number => columnScale?.[column] ?? 1;
+  if (value.form === 'bias') {
+    for (let c = 0; c < columns; c++) {
+      let sum = bias?.[c] ?? 0;
+      if (rowOffset && filter)
+        for (let r = 0; r < rowOffset.length; r++)
+          sum += (rowOffset[r] ?? 0) * (filter[r * columns + c] ?? 0);
+      into[c] = sum * scaleOf(c);
+    }
+    return;
+  }
+  for (let tap = 0; tap < taps; tap++) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        const element = (filter?.[(tap * rows + r) * columns + c] ?? 0) * (rowScale?.[r] ?? 1) * scaleOf(c);
+        const at = value.form === 'columnsums' ? c : (tap * rowStride + r) * stride + c;
+        into[at] = (into[at] ?? 0) + element;
+      }
+    }
+  }
+}
+
+/** The same by stock ops, for weights that live on the GPU. */
+export function packOnDevice(layout: WeightLayout, weights: NamedInfos): tf.Tensor {
+  const sections = layout.sections.map((section) => tf.reshape(sectionOf(section, weights), [-1]));
+  const size = layout.sections.reduce(
+    (sum, {taps, rowStride, stride, value}) =>
+      sum + (value.form === 'filter' ? taps * rowStride * stride : stride),
+    0,
+  );
+  return tf.concat([...sections, tf.zeros([layout.size - size])].filter((part) => part.size > 0));
+}
+
+function sectionOf(
+  {taps, rows, rowStride, columns, stride, value}: WeightSection,
+  weights: NamedInfos,
+): tf.Tensor {
+  const of = (name: string | undefined): tf.Tensor | undefined =>
+    weights.get(name ?? '') as tf.Tensor | undefined; // Kernels are given Tensors.
+  const scaled = (by: string | undefined, shape: number[], tensor: tf.Tensor): tf.Tensor => {
+    const scale = of(by);
+    return scale ? tf.mul(tensor, tf.reshape(scale, shape)) : tensor;
+  };
+  const filter = (): tf.Tensor => tf.reshape(of(value.filter) as tf.Tensor, [taps, rows, columns]);
+  const padColumns = (tensor: tf.Tensor2D): tf.Tensor => tf.pad(tensor, [[0, 0], [0, stride - columns]]); // prettier-ignore
+  if (value.form === 'bias') {
+    const bias = tf.reshape(of(value.bias) ?? tf.zeros([columns]), [1, columns]);
+    const offset = of(value.rowOffset);
+    const folded = offset
+      ? tf.add(
+          bias,
+          tf.matMul(tf.reshape(offset, [1, -1]), tf.reshape(of(value.filter) as tf.Tensor, [-1, columns])),
+        )
+      : bias;
+    return padColumns(scaled(value.columnScale, [1, columns], folded) as tf.Tensor2D);
+  }
+  const both = scaled(value.columnScale, [1, 1, columns], scaled(value.rowScale, [1, rows, 1], filter()));
+  if (value.form === 'columnsums') return padColumns(tf.reshape(tf.sum(both, [0, 1]), [1, columns]));
+  return tf.pad(both, [[0, 0], [0, rowStride - rows], [0, stride - columns]]); // prettier-ignore
+}

@@ -1,0 +1,68 @@
+/**
+ * From partial sums over pixels to per-channel scales, one workgroup an image. Squeeze-and-excite: mean, reduce,
+ * activation, expand, gate. GRN (IS_GRN): the root of the sum of squares relative to its mean over channels.
+ * Sums arrive as [image][SUM_PARTS][C4], scales leave as [image][C4].
+ */
+export const gateText = /* wgsl */ `
+const C4 = (CHANNELS + 3u) / 4u;
+const REDUCED4 = (REDUCED + 3u) / 4u;
+const TEAMS = WORKGROUP / REDUCED4;
+
+var<workgroup> mean: array<vec4f, C4>;
+var<workgroup> parts: array<vec4f, WORKGROUP>;
+var<workgroup> squeezed: array<vec4f, REDUCED4>;
+
+fn weight4(offset: u32, c4: u32) -> vec4f { return weights[offset / 4u + c4]; }
+
+fn live(value: vec4f, c4: u32) -> vec4f {
+  return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(CHANNELS));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let image = group.x;
+  for (var c4 = local; c4 < C4; c4 += WORKGROUP) {
+    var sum = vec4f(0.0);
+    for (var part = 0u; part < SUM_PARTS; part++) { sum += sums[(image * SUM_PARTS + part) * C4 + c4]; }
+    mean[c4] = live(select(sum / f32(PIXELS), sqrt(sum), IS_GRN), c4);
+  }
+  workgroupBarrier();
+
+  if (IS_GRN) {
+    var total = vec4f(0.0);
+    for (var c4 = local; c4 < C4; c4 += WORKGROUP) { total += mean[c4]; }
+    parts[local] = total;
+    workgroupBarrier();
+    total = vec4f(0.0);
+    for (var i = 0u; i < WORKGROUP; i++) { total += parts[i]; }
+    let scale = 1.0 / (dot(total, vec4f(1.0)) / f32(CHANNELS) + EPSILON);
+    for (var c4 = local; c4 < C4; c4 += WORKGROUP) { scales[image * C4 + c4] = 1.0 + weight4(GAIN, c4) * mean[c4] * scale; }
+    return;
+  }
+
+  // Reduce: thread r4 of each team takes every TEAMS-th input channel for four outputs, then team 0 adds the teams up.
+  let r4 = local % REDUCED4;
+  let team = local / REDUCED4;
+  var sum = vec4f(0.0);
+  if (team < TEAMS) {
+    for (var c = team; c < CHANNELS; c += TEAMS) { sum += mean[c / 4u][c % 4u] * weight4(REDUCE_FILTER, c * REDUCED4 + r4); }
+  }
+  parts[local] = sum;
+  workgroupBarrier();
+  if (team == 0u) {
+    for (var other = 1u; other < TEAMS; other++) { sum += parts[other * REDUCED4 + r4]; }
+    if (HAS_BIAS) { sum += weight4(REDUCE_BIAS, r4); }
+    var slope = vec4f(0.0);
+    if (HAS_SLOPE) { slope = weight4(SLOPE, r4); }
+    squeezed[r4] = activate(ACTIVATION, sum, slope, ACTIVATION_P, ACTIVATION_Q);
+  }
+  workgroupBarrier();
+
+  for (var c4 = local; c4 < C4; c4 += WORKGROUP) {
+    var gate = vec4f(0.0);
+    if (HAS_BIAS) { gate = weight4(EXPAND_BIAS, c4); }
+    for (var r = 0u; r < REDUCED; r++) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
+    scales[image * C4 + c4] = activate(GATE, gate, vec4f(0.0), GATE_P, GATE_Q);
+  }
+}
+`;

@@ -1,0 +1,144 @@
+/** Kernels that sweep over pixels without a filter. */
+
+/** Sums over pixels, per channel, of x or (SQUARED) of x²: [image][SUM_PARTS][C4]. A workgroup is LANES channels by ROWS pixels. */
+export const sumText = /* wgsl */ `
+const WORKGROUP = LANES * ROWS;
+const C4 = (X_CHANNELS + 3u) / 4u;
+const PART = (PIXELS + SUM_PARTS - 1u) / SUM_PARTS;
+
+var<workgroup> parts: array<vec4f, WORKGROUP>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let lane = local % LANES;
+  let c4 = group.y * LANES + lane;
+  var sum = vec4f(0.0);
+  if (c4 < C4) {
+    let end = min((group.x + 1u) * PART, PIXELS);
+    for (var pixel = group.x * PART + local / LANES; pixel < end; pixel += ROWS) {
+      let value = readX(group.z * PIXELS + pixel, c4);
+      sum += select(value, value * value, SQUARED);
+    }
+  }
+  parts[local] = sum;
+  workgroupBarrier();
+  if (local < LANES && c4 < C4) {
+    for (var other = 1u; other < ROWS; other++) { sum += parts[other * LANES + lane]; }
+    sums[(group.z * SUM_PARTS + group.x) * C4 + c4] = sum;
+  }
+}
+`;
+
+/** Mean and squared deviations of each row over its channels, one thread a row: (mean, sum of squares, count, 0). */
+export const momentsText = /* wgsl */ `
+const C4 = (X_CHANNELS + 3u) / 4u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= M) { return; }
+  var total = vec4f(0.0);
+  for (var c4 = 0u; c4 < C4; c4++) { total += readX(row, c4); }
+  let mean = dot(total, vec4f(1.0)) / f32(X_CHANNELS);
+  var squares = 0.0;
+  for (var c4 = 0u; c4 < C4; c4++) {
+    let deviation = select(vec4f(0.0), readX(row, c4) - mean, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
+    squares += dot(deviation, deviation);
+  }
+  moments[row] = vec4f(mean, squares, f32(X_CHANNELS), 0.0);
+}
+`;
+
+/**
+ * Pooling: the maximum (IS_MAX) or the mean of the cells that exist under a window, as TensorFlow counts them.
+ */
+export const poolText = /* wgsl */ `
+const C4 = (OUT_CHANNELS + 3u) / 4u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= M * C4) { return; }
+  let row = id.x / C4;
+  let c4 = id.x % C4;
+  let ox = row % OUT_WIDTH;
+  let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
+  let image = row / (OUT_WIDTH * OUT_HEIGHT);
+  var best = vec4f(-3.402823e38);
+  var sum = vec4f(0.0);
+  var count = 0.0;
+  for (var ky = 0u; ky < KERNEL_H; ky++) {
+    let iy = i32(oy * STRIDE_H + ky) - PAD_TOP;
+    if (iy < 0 || iy >= i32(IN_HEIGHT)) { continue; }
+    for (var kx = 0u; kx < KERNEL_W; kx++) {
+      let ix = i32(ox * STRIDE_W + kx) - PAD_LEFT;
+      if (ix < 0 || ix >= i32(IN_WIDTH)) { continue; }
+      let value = readX((image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix), c4);
+      best = max(best, value);
+      sum += value;
+      count += 1.0;
+    }
+  }
+  writeOut(row, c4, select(sum / count, best, IS_MAX));
+}
+`;
+
+/** Blur-pool of the channels of x followed by those of the residual (the block's input), or of x alone (JOINED false). */
+export const blurText = /* wgsl */ `
+const C4 = (OUT_CHANNELS + 3u) / 4u;
+
+fn mirror(at: i32, size: u32) -> i32 { return select(select(at, -at, at < 0), 2 * (i32(size) - 1) - at, at >= i32(size)); }
+
+// Row TAPS − 1 of Pascal's triangle over its sum.
+fn binomial(i: u32) -> f32 {
+  var value = 1.0;
+  for (var j = 0u; j < i; j++) { value = value * f32(TAPS - 1u - j) / f32(j + 1u); }
+  return value / exp2(f32(TAPS - 1u));
+}
+
+fn joined(row: u32, channel: u32) -> f32 {
+  if (channel < X_CHANNELS) { return readX(row, channel / 4u)[channel % 4u]; }
+  let own = channel - X_CHANNELS;
+  return readResidual(row, own / 4u)[own % 4u];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= M * C4) { return; }
+  let row = id.x / C4;
+  let c4 = id.x % C4;
+  let ox = row % OUT_WIDTH;
+  let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
+  let image = row / (OUT_WIDTH * OUT_HEIGHT);
+  var sum = vec4f(0.0);
+  for (var ky = 0u; ky < TAPS; ky++) {
+    var iy = i32(oy * STRIDE + ky) - i32(TAPS / 2u);
+    if (REFLECT) { iy = mirror(iy, IN_HEIGHT); }
+    if (iy < 0 || iy >= i32(IN_HEIGHT)) { continue; }
+    for (var kx = 0u; kx < TAPS; kx++) {
+      var ix = i32(ox * STRIDE + kx) - i32(TAPS / 2u);
+      if (REFLECT) { ix = mirror(ix, IN_WIDTH); }
+      if (ix < 0 || ix >= i32(IN_WIDTH)) { continue; }
+      let source = (image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix);
+      for (var i = 0u; i < 4u; i++) {
+        if (c4 * 4u + i < OUT_CHANNELS) { sum[i] += binomial(ky) * binomial(kx) * joined(source, c4 * 4u + i); }
+      }
+    }
+  }
+  writeOut(row, c4, sum);
+}
+`;
+
+/** out = activation(x · scale + shortcut): the end of a block whose last stage has no kernel to end in. */
+export const joinText = /* wgsl */ `
+const C4 = (OUT_CHANNELS + 3u) / 4u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= M * C4) { return; }
+  let row = id.x / C4;
+  let c4 = id.x % C4;
+  var value = readX(row, c4);
+  if (HAS_SCALES) { value *= scales[(row / PIXELS) * C4 + c4]; }
+  writeOut(row, c4, finish(row, c4, value));
+}
+`;
