@@ -1,23 +1,9 @@
-/** Activations as kernel constants. */
+/** Activations as kernel constants, and the functions those constants stand for. */
 import type {Activation, ActivationName} from '../../ops/index.js';
 import type {Constants} from '../plan.js';
+import {ACTIVATION_TEXTS} from './wgsl/activation.js';
 
-/** The cases of wgsl/activation.ts; a missing row is a compile error. */
-const CODES: Readonly<Record<ActivationName, number>> = {
-  linear: 0,
-  relu: 1,
-  relu6: 2,
-  prelu: 3,
-  sigmoid: 4,
-  swish: 5,
-  gelu: 6,
-  gelutanh: 7,
-  leakyrelu: 8,
-  elu: 9,
-  hardsigmoid: 10,
-  hardswish: 11,
-  clamp: 12,
-};
+const NAMES = Object.keys(ACTIVATION_TEXTS) as readonly ActivationName[];
 
 function parameters(activation: Activation): readonly [number, number] {
   switch (activation.fn) {
@@ -34,8 +20,26 @@ function parameters(activation: Activation): readonly [number, number] {
   }
 }
 
-/** `NAME`, `NAME_P` and `NAME_Q`. The parameters carry a decimal point, so that they become f32 constants. */
-export function activationConstants(name: string, activation: Activation): Constants {
+/** `NAME`, the activation's number, and its parameters `NAME_P` and `NAME_Q`, which are f32. */
+export function activationConstants(name: ActivationSlot, activation: Activation): Constants {
   const [p, q] = parameters(activation);
-  return {[name]: CODES[activation.fn], [`${name}_P:f32`]: p, [`${name}_Q:f32`]: q};
+  return {[name]: NAMES.indexOf(activation.fn), [`${name}_P:f32`]: p, [`${name}_Q:f32`]: q};
+}
+
+/** Places in the kernels where an activation stands, and the function each calls there. */
+const SLOTS = {ACTIVATION: 'activate', RESIDUAL_ACTIVATION: 'activateSum', GATE: 'gateOf'} as const;
+export type ActivationSlot = keyof typeof SLOTS;
+
+/** The activation functions a kernel with these constants calls: each once, and per slot one that names it. */
+export function activationText(constants: Constants): string {
+  const used = (Object.keys(SLOTS) as ActivationSlot[]).flatMap((slot) => {
+    const name = NAMES[Number(constants[slot] ?? NaN)];
+    return name ? [{slot, name}] : [];
+  });
+  const bodies = [...new Set(used.map(({name}) => ACTIVATION_TEXTS[name]))];
+  const calls = used.map(({slot, name}) => {
+    const target = name === 'clamp' ? 'clampTo' : name;
+    return `fn ${SLOTS[slot]}(x: vec4f, slope: vec4f) -> vec4f { return ${target}(x, slope, ${slot}_P, ${slot}_Q); }\n`;
+  });
+  return [...bodies, ...calls].join('');
 }

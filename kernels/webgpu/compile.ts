@@ -3,6 +3,8 @@
  * constants, made here and nowhere else, so two shapes can never share the wrong pipeline.
  */
 import type {Constants, Dispatch} from '../plan.js';
+import {activationText} from './activation_codes.js';
+import {unroll} from './unroll.js';
 import {type KernelName, KERNELS} from './wgsl/index.js';
 
 export interface Binding {
@@ -54,7 +56,7 @@ export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'
 /** The whole WGSL of a dispatch. */
 export function shaderOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
   const {bindings, text} = kernelText(kernel);
-  return headerOf(constants) + declarations(bindings) + text;
+  return headerOf(constants) + declarations(bindings) + activationText(constants) + unroll(text, constants);
 }
 
 export function kernelText(kernel: string): KernelText {

@@ -8,10 +8,10 @@ fn finish(row: u32, c4: u32, sum: vec4f) -> vec4f {
   if (HAS_BIAS) { value += weight4(BIAS, c4); }
   var slope = vec4f(0.0);
   if (HAS_SLOPE) { slope = weight4(SLOPE, c4); }
-  value = activate(ACTIVATION, value, slope, ACTIVATION_P, ACTIVATION_Q);
+  value = activate(value, slope);
   if (HAS_RESIDUAL) {
     if (HAS_RESIDUAL_SLOPE) { slope = weight4(RESIDUAL_SLOPE, c4); }
-    value = activate(RESIDUAL_ACTIVATION, value + readResidual(row, c4), slope, RESIDUAL_ACTIVATION_P, RESIDUAL_ACTIVATION_Q);
+    value = activateSum(value + readResidual(row, c4), slope);
   }
   return value;
 }

@@ -6,7 +6,10 @@
 export const gateText = /* wgsl */ `
 const C4 = (CHANNELS + 3u) / 4u;
 const REDUCED4 = (REDUCED + 3u) / 4u;
-const TEAMS = WORKGROUP / REDUCED4;
+// Threads that share a column of four outputs, in each of the two layers.
+const REDUCE_TEAMS = WORKGROUP / REDUCED4;
+const EXPAND_LANES = min(C4, WORKGROUP);
+const EXPAND_TEAMS = WORKGROUP / EXPAND_LANES;
 
 var<workgroup> mean: array<vec4f, C4>;
 var<workgroup> parts: array<vec4f, WORKGROUP>;
@@ -40,29 +43,43 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     return;
   }
 
-  // Reduce: thread r4 of each team takes every TEAMS-th input channel for four outputs, then team 0 adds the teams up.
+  // Reduce: thread r4 of each team takes every REDUCE_TEAMS-th input channel; then the teams' sums meet.
   let r4 = local % REDUCED4;
   let team = local / REDUCED4;
   var sum = vec4f(0.0);
-  if (team < TEAMS) {
-    for (var c = team; c < CHANNELS; c += TEAMS) { sum += mean[c / 4u][c % 4u] * weight4(REDUCE_FILTER, c * REDUCED4 + r4); }
+  if (team < REDUCE_TEAMS) {
+    for (var c = team; c < CHANNELS; c += REDUCE_TEAMS) {
+      sum += mean[c / 4u][c % 4u] * weight4(REDUCE_FILTER, c * REDUCED4 + r4);
+    }
   }
   parts[local] = sum;
   workgroupBarrier();
   if (team == 0u) {
-    for (var other = 1u; other < TEAMS; other++) { sum += parts[other * REDUCED4 + r4]; }
+    for (var other = 1u; other < REDUCE_TEAMS; other++) { sum += parts[other * REDUCED4 + r4]; }
     if (HAS_BIAS) { sum += weight4(REDUCE_BIAS, r4); }
     var slope = vec4f(0.0);
     if (HAS_SLOPE) { slope = weight4(SLOPE, r4); }
-    squeezed[r4] = activate(ACTIVATION, sum, slope, ACTIVATION_P, ACTIVATION_Q);
+    squeezed[r4] = activate(sum, slope);
   }
   workgroupBarrier();
 
-  for (var c4 = local; c4 < C4; c4 += WORKGROUP) {
+  // Expand: the same over the squeezed channels, as many output channels at a time as there are lanes.
+  let lane = local % EXPAND_LANES;
+  let share = local / EXPAND_LANES;
+  for (var origin = 0u; origin < C4; origin += EXPAND_LANES) {
+    let c4 = origin + lane;
     var gate = vec4f(0.0);
-    if (HAS_BIAS) { gate = weight4(EXPAND_BIAS, c4); }
-    for (var r = 0u; r < REDUCED; r++) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
-    scales[image * C4 + c4] = activate(GATE, gate, vec4f(0.0), GATE_P, GATE_Q);
+    if (c4 < C4 && share < EXPAND_TEAMS) {
+      for (var r = share; r < REDUCED; r += EXPAND_TEAMS) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
+    }
+    parts[local] = gate;
+    workgroupBarrier();
+    if (share == 0u && c4 < C4) {
+      for (var other = 1u; other < EXPAND_TEAMS; other++) { gate += parts[other * EXPAND_LANES + lane]; }
+      if (HAS_BIAS) { gate += weight4(EXPAND_BIAS, c4); }
+      scales[image * C4 + c4] = gateOf(gate, vec4f(0.0));
+    }
+    workgroupBarrier();
   }
 }
 `;

@@ -1,7 +1,6 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, vectorAccess} from './access.js';
-import {activationText} from './activation.js';
 import {depthwiseText} from './depthwise.js';
 import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
@@ -39,7 +38,7 @@ function variant(kernel: RowKernel, access: 'vector' | 'scalar'): [KernelName, K
   const {bindings, pieces} = BODIES[kernel];
   const suffix = access === 'vector' ? '' : 'Scalars';
   const rows = [read(`x${suffix}`), read(`residual${suffix}`), write(`out${suffix}`)];
-  const text = [activationText, access === 'vector' ? vectorAccess : scalarAccess, ...pieces].join('\n');
+  const text = [access === 'vector' ? vectorAccess : scalarAccess, ...pieces].join('\n');
   return [`${kernel}.${access}`, {bindings: [...rows, ...bindings], text}];
 }
 
@@ -50,8 +49,5 @@ const rowKernels = (Object.keys(BODIES) as RowKernel[]).flatMap((kernel) => [
 
 export const KERNELS = Object.fromEntries<KernelText>([
   ...rowKernels,
-  [
-    'gate',
-    {bindings: [read('sums'), read('weights'), write('scales')], text: [activationText, gateText].join('\n')},
-  ],
+  ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
 ]) as Readonly<Record<KernelName, KernelText>>;

@@ -44,9 +44,9 @@ fn source4(row: u32, k4: u32) -> vec4f {
   return value;
 }
 
-// LayerNorm of the row, which came in raw: rstd · (sum − mean · column sum). The statistics of NORM_BLOCKS blocks of channels
-// (mean, sum of squared deviations, count) are merged as in Chan et al. 1979, which cancels nothing.
-fn normalize(row: u32, n4: u32, sum: vec4f) -> vec4f {
+// Mean and 1/σ of a row that came in raw, for its LayerNorm. The statistics of NORM_BLOCKS blocks of channels (mean, sum of
+// squared deviations, count) are merged as in Chan et al. 1979, which cancels nothing.
+fn momentsOf(row: u32) -> vec2f {
   var total = norms[row * NORM_BLOCKS].xyz;
   for (var b = 1u; b < NORM_BLOCKS; b++) {
     let part = norms[row * NORM_BLOCKS + b].xyz;
@@ -54,7 +54,7 @@ fn normalize(row: u32, n4: u32, sum: vec4f) -> vec4f {
     let delta = part.x - total.x;
     total = vec3f(total.x + delta * part.z / count, total.y + part.y + delta * delta * total.z * part.z / count, count);
   }
-  return inverseSqrt(total.y / total.z + NORM_EPSILON) * (sum - total.x * weight4(COLUMN_SUMS, n4));
+  return vec2f(total.x, inverseSqrt(total.y / total.z + NORM_EPSILON));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -122,15 +122,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
   }
 
-  for (var i = 0u; i < THREAD_M; i++) {
+  // unroll i < THREAD_M
+  {
     let row = rowOrigin + ty + i * THREADS_M;
-    if (M % TILE_M != 0u && row >= M) { continue; }
-    for (var j = 0u; j < THREAD_N4; j++) {
-      let n4 = n4Origin + tx + j * THREADS_N;
-      if (N4 % TILE_N4 != 0u && n4 >= N4) { continue; }
-      var sum = acc[i * THREAD_N4 + j];
-      if (HAS_NORM) { sum = normalize(row, n4, sum); }
-      writeOut(row, n4, finish(row, n4, sum));
+    if (M % TILE_M == 0u || row < M) {
+      var moments = vec2f(0.0, 1.0);
+      if (HAS_NORM) { moments = momentsOf(row); }
+      // unroll j < THREAD_N / 4
+      {
+        let n4 = n4Origin + tx + j * THREADS_N;
+        if (N4 % TILE_N4 == 0u || n4 < N4) {
+          var sum = acc[i * THREAD_N4 + j];
+          // (x − mean) / σ · W = (x · W − mean · column sums of W) / σ
+          if (HAS_NORM) { sum = moments.y * (sum - moments.x * weight4(COLUMN_SUMS, n4)); }
+          writeOut(row, n4, finish(row, n4, sum));
+        }
+      }
     }
   }
 }

@@ -1,0 +1,220 @@
+/**
+ * GPU time of each dispatch of each block of the networks, against the measured peaks; and a sweep of all matrix tiles over
+ * the matrix products of the networks.
+ *   node dist/benchmarks/kernels.js [blocks|matmul] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
+ */
+import {writeFileSync} from 'node:fs';
+import {parseArgs} from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import type {Dispatch, Plan} from '../kernels/plan.js';
+import {PipelineCache} from '../kernels/webgpu/compile.js';
+import {lowerBlock} from '../kernels/webgpu/lower.js';
+import {
+  estimateMatmul,
+  MATMUL_TILES,
+  matmulIsLegal,
+  type MatmulProblem,
+  type RatedTile,
+  tilingFor,
+} from '../kernels/webgpu/tiling.js';
+import type {Block, Shape4D, Stage} from '../ops/index.js';
+import {pointwiseStage} from '../ops/stages/make.js';
+import {useNodeWebGPU} from '../src/node_webgpu.js';
+import {NETWORKS} from './networks.js';
+import {GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
+
+const {values, positionals} = parseArgs({
+  allowPositionals: true,
+  options: {
+    batches: {type: 'string', default: '1,32'},
+    networks: {type: 'string', default: Object.keys(NETWORKS).join()},
+    out: {type: 'string'},
+  },
+});
+// Dawn rounds timestamps to 65 µs unless told otherwise.
+const adapter = await useNodeWebGPU({
+  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+});
+const {device} = tf.backend() as WebGPUBackend;
+const limits = {
+  maxComputeInvocationsPerWorkgroup: device.limits.maxComputeInvocationsPerWorkgroup,
+  maxComputeWorkgroupStorageSize: device.limits.maxComputeWorkgroupStorageSize,
+  processors: 132,
+};
+console.log(JSON.stringify({adapter, ...limits}));
+const cache = new PipelineCache(device);
+const timer = new GpuTimer(device);
+const networks = values.networks.split(',');
+const batches = values.batches.split(',').map(Number);
+const rows: Record<string, number | string>[] = [];
+
+const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];
+const tileOf = ({constants}: Dispatch): string =>
+  ['TILE_M', 'TILE_N', 'TILE_K', 'THREAD_M', 'THREAD_N', 'SPLIT_K', 'STRIP_H', 'STRIP_W', 'LANES', 'STRIPS']
+    .filter((name) => name in constants)
+    .map((name) => constants[name])
+    .join('.');
+
+async function blocks(): Promise<void> {
+  const plans = networks.flatMap((network) =>
+    batches.flatMap((batch) =>
+      (NETWORKS[network] ?? []).map(({block, input}) =>
+        lowerBlock(block, atBatch(input, batch), tilingFor(limits)),
+      ),
+    ),
+  );
+  await cache.prepare(plans.flatMap(({dispatches}) => dispatches));
+  await warmUp();
+  for (const network of networks) {
+    for (const batch of batches) {
+      let total = 0;
+      const perKernel = new Map<string, number>();
+      for (const {name, block, input, count} of NETWORKS[network] ?? []) {
+        const plan = lowerBlock(block, atBatch(input, batch), tilingFor(limits));
+        const buffers = new PlanBuffers(device, plan);
+        const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+        const whole = await timer.microseconds(sequence);
+        total += whole * count;
+        const parts: string[] = [];
+        for (const [i, dispatch] of plan.dispatches.entries()) {
+          const us = await timer.microseconds([sequence[i] as Recorded]);
+          const tflops = (2 * dispatch.cost.macs) / us / 1e6;
+          const tbps = dispatch.cost.bytes / us / 1e6;
+          perKernel.set(dispatch.kernel, (perKernel.get(dispatch.kernel) ?? 0) + us * count);
+          parts.push(
+            `${dispatch.kernel.replace('.vector', '')}[${tileOf(dispatch)}] ${us.toFixed(1)}us ${tflops.toFixed(1)}T ${tbps.toFixed(2)}TB/s`,
+          );
+          rows.push({
+            network,
+            batch,
+            block: name,
+            count,
+            kernel: dispatch.kernel,
+            tile: tileOf(dispatch),
+            us,
+            tflops,
+            tbps,
+          });
+        }
+        console.log(`${network} b${batch} ${name} ×${count}: ${whole.toFixed(1)} us = ${parts.join(' | ')}`);
+        buffers.destroy();
+      }
+      const split = [...perKernel].map(([kernel, us]) => `${kernel} ${(us / 1000).toFixed(3)}`).join(', ');
+      console.log(`== ${network} batch ${batch}: blocks ${(total / 1000).toFixed(3)} ms (${split})`);
+    }
+  }
+}
+
+/** Clocks of an idle GPU are a third of a busy one's: keep it busy for half a second before the first measurement. */
+async function warmUp(): Promise<void> {
+  const plan = lowerBlock(
+    {kind: 'BlockSeparable', stages: [pointwiseStage('project', 1024)]},
+    [1, 64, 64, 1024],
+    tilingFor(limits),
+  );
+  const buffers = new PlanBuffers(device, plan);
+  const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+  await timer.microseconds(sequence, {samples: 5, milliseconds: 100});
+  buffers.destroy();
+}
+
+function matmulProblems(): MatmulProblem[] {
+  const problems = new Map<string, MatmulProblem>();
+  for (const network of networks) {
+    for (const batch of batches) {
+      for (const {block, input} of NETWORKS[network] ?? []) {
+        for (const {constants, kernel} of lowerBlock(block, atBatch(input, batch), tilingFor(limits))
+          .dispatches) {
+          if (!kernel.startsWith('pointwise')) continue;
+          const [m, n, k] = [constants['M'], constants['N'], constants['K']].map(Number) as [
+            number,
+            number,
+            number,
+          ];
+          problems.set(`${m} ${n} ${k}`, {m, n, k});
+        }
+      }
+    }
+  }
+  return [...problems.values()];
+}
+
+async function matmul(): Promise<void> {
+  const legal = MATMUL_TILES.filter((tile) => matmulIsLegal(tile, limits));
+  const planOf = ({m, n, k}: MatmulProblem, tile: RatedTile): Plan => {
+    const block: Block = {kind: 'BlockSeparable', stages: [pointwiseStage('project', n)]};
+    const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = tile;
+    return lowerBlock(block, [1, 1, m, k], {
+      ...tilingFor(limits),
+      matmul: () => ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K}),
+    });
+  };
+  const problems = matmulProblems();
+  await cache.prepare(
+    problems.flatMap((problem) => legal.flatMap((tile) => planOf(problem, tile).dispatches)),
+  );
+  await warmUp();
+  for (const problem of problems) {
+    const planWith = (tile: RatedTile): Plan => planOf(problem, tile);
+    const buffers = new PlanBuffers(device, planWith(legal[0] as RatedTile));
+    const plans = legal.map(planWith);
+    const timed: {tile: string; us: number; estimate: number}[] = [];
+    for (const [i, plan] of plans.entries()) {
+      const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+      const us = await timer.microseconds(sequence);
+      const tile = legal[i] as RatedTile;
+      timed.push({
+        tile: tileOf(plan.dispatches[0] as Dispatch),
+        us,
+        estimate: estimateMatmul(tile, problem, limits),
+      });
+    }
+    const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
+    timed.sort((a, b) => a.us - b.us);
+    const rate = (us: number): string => ((2 * problem.m * problem.n * problem.k) / us / 1e6).toFixed(1);
+    console.log(
+      `${problem.m}×${problem.n}×${problem.k}: ${timed
+        .slice(0, 4)
+        .map(({tile, us}) => `${tile} ${us.toFixed(1)}us ${rate(us)}T`)
+        .join(' | ')} || chosen ${chosen?.tile ?? ''} ${(chosen?.us ?? NaN).toFixed(1)}us`,
+    );
+    for (const {tile, us, estimate} of timed) rows.push({...problem, tile, us, estimate});
+    buffers.destroy();
+  }
+}
+
+async function epilogues(): Promise<void> {
+  const variants: readonly (readonly [string, Stage[]])[] = (
+    ['linear', 'relu6', 'swish', 'gelu'] as const
+  ).map((activation) => [activation, [pointwiseStage('project', 384, activation)]]);
+  const norm: Stage = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true};
+  const all = [
+    ...variants,
+    ['norm', [norm, pointwiseStage('project', 384)]] as const,
+    ['norm gelu', [norm, pointwiseStage('project', 384, 'gelu')]] as const,
+  ];
+  const plans = all.map(([name, stages]) => ({
+    name,
+    plan: lowerBlock({kind: 'BlockSeparable', stages}, [32, 56, 56, 96], tilingFor(limits)),
+  }));
+  await cache.prepare(plans.flatMap(({plan}) => plan.dispatches));
+  await warmUp();
+  for (const {name, plan} of plans) {
+    const buffers = new PlanBuffers(device, plan);
+    for (const dispatch of plan.dispatches)
+      console.log(
+        name,
+        dispatch.kernel,
+        (await timer.microseconds([recordedOf(device, cache, dispatch, buffers)])).toFixed(1),
+        'us',
+      );
+    buffers.destroy();
+  }
+}
+
+await (positionals[0] === 'matmul' ? matmul() : positionals[0] === 'epilogues' ? epilogues() : blocks());
+if (values.out)
+  writeFileSync(`${values.out}/${positionals[0] ?? 'blocks'}.json`, JSON.stringify({adapter, limits, rows}));
+adapter.dispose();
+process.exit(0);

@@ -1,0 +1,47 @@
+/**
+ * Writes loops out. A driver keeps an array in registers only if every index is a constant, so it must unroll the loops around
+ * it, and above some size of body it will not: with GELU behind it a matrix product fell from 34 to 2 TFLOP/s on an H200.
+ *
+ *   // unroll i < THREAD_M
+ *   { body }
+ *
+ * becomes THREAD_M blocks, each of which begins with `const i = …u;`. The braces stand on lines of their own, at the same
+ * indentation as the comment.
+ */
+import type {Constants} from '../plan.js';
+
+const DIRECTIVE = /^( *)\/\/ unroll (\w+) < (.+)$/;
+
+/** @param extents values of the names in the directives: the kernel's constants and what its text derives from them. */
+export function unroll(text: string, extents: Constants): string {
+  const lines = text.split('\n');
+  const out: string[] = [];
+  for (let at = 0; at < lines.length; at++) {
+    const line = lines[at] ?? '';
+    const match = DIRECTIVE.exec(line);
+    if (!match) {
+      out.push(line);
+      continue;
+    }
+    const [, indent = '', index = '', extent = ''] = match;
+    const end = lines.indexOf(`${indent}}`, at);
+    if (lines[at + 1] !== `${indent}{` || end < 0)
+      throw new Error(`Braces at the indentation of '${line.trim()}' must follow it.`);
+    const body = unroll(lines.slice(at + 2, end).join('\n'), extents);
+    for (let value = 0; value < extentOf(extent, extents); value++)
+      out.push(`${indent}{`, `${indent}  const ${index} = ${value}u;`, body, `${indent}}`);
+    at = end;
+  }
+  return out.join('\n');
+}
+
+/** A product or quotient of constants and numbers, such as `THREAD_N / 4`. */
+function extentOf(expression: string, extents: Constants): number {
+  const terms = expression.split(/ ([*/]) /);
+  const valueOf = (term = ''): number => Number(term in extents ? extents[term] : term);
+  let value = valueOf(terms[0]);
+  for (let i = 1; i < terms.length; i += 2)
+    value = terms[i] === '*' ? value * valueOf(terms[i + 1]) : value / valueOf(terms[i + 1]);
+  if (!Number.isInteger(value)) throw new Error(`'${expression}' is no whole number of repetitions.`);
+  return value;
+}
