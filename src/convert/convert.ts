@@ -1,0 +1,22 @@
+/** Artifacts of either format in, artifacts of a graph model with blocks out: what `fuse` and the command line share. */
+import type * as tf from '@tensorflow/tfjs-core';
+import {importLayers} from '../graph/layers/import_layers.js';
+import {type Rewritten, rewriteArtifacts, type RewriteOptions} from '../graph/index.js';
+
+export type ConvertOptions = RewriteOptions;
+export type Converted = Rewritten;
+
+/**
+ * Rewrites a model without loading it into TF.js.
+ * @throws {ModelError} for damaged artifacts, and {LayersError} for a layer that cannot be expressed as a graph.
+ */
+export function convert(artifacts: tf.io.ModelArtifacts, options: ConvertOptions = {}): Converted {
+  return rewriteArtifacts(isGraph(artifacts) ? artifacts : importLayers(artifacts), options);
+}
+
+/** By content: converters leave `format` out now and then. */
+function isGraph({format, modelTopology}: tf.io.ModelArtifacts): boolean {
+  const isLayers =
+    typeof modelTopology === 'object' && ('model_config' in modelTopology || 'class_name' in modelTopology);
+  return format === 'graph-model' || !isLayers;
+}
