@@ -40,7 +40,7 @@ export class FusedModel implements tf.InferenceModel {
 
   /** The user's own metadata, as the original has them. */
   get metadata(): object {
-    return 'metadata' in this.#model ? this.#model.metadata : (this.#model.getUserDefinedMetadata() ?? {});
+    return 'metadata' in this.#model ? this.#model.metadata : this.#model.getUserDefinedMetadata();
   }
 
   /** As the original's `predict`. @throws where the graph has control flow: then use executeAsync or predictAsync. */
@@ -56,7 +56,7 @@ export class FusedModel implements tf.InferenceModel {
 
   /** As GraphModel's: any node's value by name, if no block swallowed it; `keep` of fuse's options forbids that. */
   execute(inputs: Inputs, outputs?: string | string[]): tf.Tensor | tf.Tensor[] {
-    return this.#model.execute(inputs as tf.Tensor, outputs as string);
+    return this.#model.execute(inputs, outputs as string);
   }
 
   async executeAsync(inputs: Inputs, outputs?: string | string[]): Promise<tf.Tensor | tf.Tensor[]> {

@@ -11,11 +11,11 @@ export type Converted = Rewritten;
  * @throws {ModelError} for damaged artifacts, and {LayersError} for a layer that cannot be expressed as a graph.
  */
 export function convert(artifacts: tf.io.ModelArtifacts, options: ConvertOptions = {}): Converted {
-  return rewriteArtifacts(isGraph(artifacts) ? artifacts : importLayers(artifacts), options);
+  return rewriteArtifacts(isGraphModel(artifacts) ? artifacts : importLayers(artifacts), options);
 }
 
 /** By content: converters leave `format` out now and then. */
-function isGraph({format, modelTopology}: tf.io.ModelArtifacts): boolean {
+export function isGraphModel({format, modelTopology}: tf.io.ModelArtifacts): boolean {
   const isLayers =
     typeof modelTopology === 'object' && ('model_config' in modelTopology || 'class_name' in modelTopology);
   return format === 'graph-model' || !isLayers;

@@ -70,10 +70,11 @@ export function candidatesAt(
   const candidates: Candidate[] = [];
   const refusals: Refusal[] = [];
   const start = chain[first];
-  let growing: Growing | undefined = {stages: [], weights: new Map(), nodes: []};
-  for (let last = first; start && growing && last < Math.min(chain.length, first + LONGEST); last++) {
-    growing = grow(around.overlay, growing, chain[last] as Link, start.main);
-    if (!growing) break;
+  let growing: Growing = {stages: [], weights: new Map(), nodes: []};
+  for (let last = first; start && last < Math.min(chain.length, first + LONGEST); last++) {
+    const grown = grow(around.overlay, growing, chain[last] as Link, start.main);
+    if (!grown) break;
+    growing = grown;
     for (const spec of BLOCK_SPECS) {
       const made = tryCut(around, spec, growing, start.main, {first, last});
       if ('misfit' in made) refusals.push({spec, ...made, first, last});

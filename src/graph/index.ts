@@ -3,8 +3,9 @@ import type * as tf from '@tensorflow/tfjs-core';
 import {type Block, BLOCK_SPECS, decodeStages, type Shape4D} from '../../ops/index.js';
 import {textAttr} from './attrs.js';
 import {canonicalise} from './canonical.js';
+import {checkOps} from './check.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
-import {exportGraph} from './export.js';
+import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
 import type {Graph, Node} from './graph.js';
 import {importGraph} from './import.js';
@@ -29,6 +30,8 @@ export interface RewriteOptions {
   readonly keep?: readonly string[] | undefined;
   /** Dispatches of a block on the backend in question; the reference's unless given. */
   readonly dispatches?: BlockDispatches | undefined;
+  /** The model comes from a file, so ops that TF.js does not run are an error; a loaded model may have ops of its own. */
+  readonly isFile?: boolean | undefined;
   /** Whether a kernel beats the ops it would replace; all blocks are taken unless given. */
   readonly accepts?: ((block: Block, input: Shape4D) => boolean) | undefined;
 }
@@ -43,17 +46,19 @@ const ASSUMED = {batch: 1, size: 224} as const;
 
 /** @throws {ModelError} for artifacts that are damaged or contradict themselves or the options. */
 export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: RewriteOptions = {}): Rewritten {
-  const original = importGraph(artifacts);
-  const inputShapes = checkShapes(original, options.inputShapes ?? {});
+  const imported = importGraph(artifacts);
+  if (options.isFile) checkOps(imported);
+  const inputShapes = checkShapes(imported, options.inputShapes ?? {});
+  const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
-  const {graph} = foldConstants(original, infer(original, {inputShapes}), keep);
-  const nominal = infer(graph, {inputShapes, assume: ASSUMED});
-  const overlay = new Overlay(graph, infer(graph, {inputShapes}), keep);
+  const {graph} = foldConstants(original, infer(original), keep);
+  const nominal = infer(graph, {assume: ASSUMED});
+  const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
   const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
   const rewritten = rewrite(graph, matches.blocks, keep);
   const dispatches = options.dispatches ?? referenceDispatches;
-  const nominalBefore = infer(original, {inputShapes, assume: ASSUMED});
+  const nominalBefore = infer(original, {assume: ASSUMED});
   const report = new Report({
     nodes: {before: executedNodes(original), after: executedNodes(rewritten)},
     ...countConvolutions(graph, nominal, matches.blocks),
@@ -65,7 +70,7 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
     misses: missesOf(graph, overlay, matches),
     notes: [],
   });
-  return {artifacts: exportGraph(rewritten, artifacts), report};
+  return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
 }
 
 /** The block a node is, if it is one. */

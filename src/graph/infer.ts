@@ -26,8 +26,6 @@ export interface OpContext {
 }
 
 export interface InferOptions {
-  /** Shapes of fed nodes by name; they override what the graph says. */
-  readonly inputShapes?: Readonly<Record<string, Shape>>;
   /** Taken for sizes that the graph leaves open, so that costs can be estimated; unknown where absent. */
   readonly assume?: {readonly batch: number; readonly size: number};
 }
@@ -50,8 +48,8 @@ export function infer(graph: Graph, options: InferOptions = {}): Inference {
   return {shape: (ref) => shapes.get(refKey(ref)), known: (ref) => values.get(refKey(ref))};
 }
 
-function inputShape(node: Node, {inputShapes = {}, assume}: InferOptions): Shape | undefined {
-  const shape = inputShapes[node.name] ?? shapeAttr(node.attrs, 'shape');
+function inputShape(node: Node, {assume}: InferOptions): Shape | undefined {
+  const shape = shapeAttr(node.attrs, 'shape');
   if (!shape || !assume) return shape;
   return shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? assume.batch : assume.size));
 }

@@ -1,6 +1,6 @@
 /** The canonical graph seen as chains of stages: what a block can be cut from. */
 import type {Activation, ShortcutStage, Stage} from '../../ops/index.js';
-import type {CanonicalNode, StageWeights} from './forms.js';
+import {type CanonicalNode, isConv, type StageWeights} from './forms.js';
 import {type Ref, refKey, valueOf} from './graph.js';
 import type {Overlay} from './overlay.js';
 import {stageActivation} from './rules/folding.js';
@@ -30,12 +30,18 @@ export function linksOf(overlay: Overlay): ReadonlyMap<string, Link> {
   const links = new Map<string, Link>();
   const depths = new Map<string, number>();
   for (const node of overlay.nodes.values()) {
-    depths.set(node.name, 1 + Math.max(-1, ...node.inputs.map((ref) => depths.get(ref.node) ?? 0)));
+    depths.set(
+      node.name,
+      weightOf(node) + Math.max(0, ...node.inputs.map((ref) => depths.get(ref.node) ?? 0)),
+    );
     const link = linkOf(overlay, node, links, depths);
     if (link) links.set(node.name, link);
   }
   return links;
 }
+
+/** A path with more convolutions is the deeper one, however many pools and pads the other has. */
+const weightOf = ({form}: CanonicalNode): number => (isConv(form) ? 1 : 1e-6);
 
 function linkOf(
   overlay: Overlay,

@@ -152,14 +152,14 @@ export class Report implements ReportData {
       `  nodes                 ${this.nodes.before} → ${this.nodes.after}`,
       `  dispatches            ${this.dispatches.before} → ${this.dispatches.after}`,
       `  depth-wise convs      ${share(this.depthwise)}`,
-      `  dw and pointwise MACs ${share(this.macs)}`,
+      `  MACs of both kinds    ${share(this.macs)}`,
     ];
     for (const {block, at, stages, input, output} of this.blocks) {
       lines.push(`${block}  ${at}`, `  [${input.join(', ')}] → [${output.join(', ')}]: ${stages.join('; ')}`);
     }
     if (this.misses.length > 0) lines.push(`${this.misses.length} not fused`);
     for (const {block, at, reason, found, needed} of this.misses)
-      lines.push(`${at}`, `  ${block}: ${reason}: found ${found}, needed ${needed}`);
+      lines.push(at, `  ${block}: ${reason}: found ${found}, needed ${needed}`);
     return [...lines, ...this.notes.map((note) => `note: ${note}`)].join('\n');
   }
 }

@@ -51,6 +51,8 @@ class ConstantStore {
   }
 
   place(weight: Weight, fallback: string): string {
+    const placed = [...this.weights].find(([, there]) => isSameWeight(there, weight));
+    if (placed) return placed[0];
     for (let attempt = 0; ; attempt++) {
       const name = attempt === 0 ? weight.name : attempt === 1 ? fallback : `${fallback}_${attempt}`;
       const there = this.#taken.get(name);

@@ -74,7 +74,7 @@ class LayersReader {
   read(model: LayerConfig, prefix: string, fed: readonly string[] | undefined): Ports {
     if (!MODELS.has(model.class_name))
       throw new ModelError(
-        `The model is of the class '${String(model.class_name)}'; it must be one of ${[...MODELS].join(', ')}.`,
+        `The model is of the class '${model.class_name}'; it must be one of ${[...MODELS].join(', ')}.`,
       );
     return model.class_name === 'Sequential'
       ? this.#readSequential(model.config, prefix, fed)
@@ -106,7 +106,9 @@ class LayersReader {
       const layer = layers.find((candidate) => nameOf(candidate) === name);
       values.set(`${name}:0`, [fed?.[i] ?? this.#placeholder(name, layer?.config ?? {})]);
     });
-    let waiting = layers.flatMap((layer) => (layer.class_name === 'InputLayer' ? [] : callsOf(layer)));
+    const calls = layers.flatMap((layer) => (layer.class_name === 'InputLayer' ? [] : callsOf(layer)));
+    const ports = [...calls.flatMap(({inputs}) => inputs), ...portsOf(config['output_layers'])];
+    let waiting = calls.map((call) => ({...call, index: call.index + firstCall(call.layer, ports)}));
     while (waiting.length > 0) {
       const later = waiting.filter((call) => {
         const inputs = call.inputs.map(at);
@@ -154,7 +156,8 @@ class LayersReader {
       graph: this.#graph,
       weight: (suffix) => this.#weight(name, suffix),
     });
-    if (this.#graph.defs.at(-1)?.name === value) return [this.#graph.renameLast(own)];
+    const isOwn = this.#graph.defs.at(-1)?.name === value && !inputs.includes(value);
+    if (isOwn) return [this.#graph.renameLast(own)];
     return [this.#graph.add(own, 'Identity', [value])];
   }
 
@@ -178,6 +181,15 @@ interface Call {
   readonly layer: LayerConfig;
   readonly index: number;
   readonly inputs: readonly Port[];
+}
+
+/**
+ * The index of a layer's first call. A model inside a model counts its own making as call 0, unless the version that wrote the
+ * file left it out: then no port names a call beyond the last.
+ */
+function firstCall(layer: LayerConfig, ports: readonly Port[]): number {
+  const named = ports.filter(([name]) => name === nameOf(layer)).map(([, call]) => call);
+  return MODELS.has(layer.class_name) && Math.max(0, ...named) >= (layer.inbound_nodes?.length ?? 0) ? 1 : 0;
 }
 
 const nameOf = ({name, config}: LayerConfig): string => name ?? textOf(config, 'name', 'layer');

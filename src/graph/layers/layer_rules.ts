@@ -295,8 +295,7 @@ export const LAYER_RULES: Readonly<Record<string, LayerRule | undefined>> = {
   Dense: dense,
   BatchNormalization: batchNorm,
   LayerNormalization: layerNorm,
-  Activation: (call) =>
-    activate(call, emit(call, 'Identity', [input(call)]), textOf(call.config, 'activation', 'linear')),
+  Activation: (call) => activate(call, input(call), textOf(call.config, 'activation', 'linear')),
   ReLU: relu,
   LeakyReLU: (call) =>
     emit(call, 'LeakyRelu', [input(call)], {alpha: {f: numberOf(call.config, 'alpha', 0.3)}}),
@@ -306,7 +305,14 @@ export const LAYER_RULES: Readonly<Record<string, LayerRule | undefined>> = {
       throw new LayersError(`the layer '${call.name}' is an ELU whose alpha is not 1`);
     return emit(call, 'Elu', [input(call)]);
   },
-  Softmax: (call) => activate(call, emit(call, 'Identity', [input(call)]), 'softmax'),
+  Softmax: (call) => {
+    const axis = numberOf(call.config, 'axis', -1);
+    if (axis !== -1 && axis !== shapeOf(call).length - 1)
+      throw new LayersError(
+        `the layer '${call.name}' takes its softmax over axis ${axis}; only the last is read`,
+      );
+    return activate(call, input(call), 'softmax');
+  },
   MaxPooling2D: pool('MaxPool'),
   AveragePooling2D: pool('AvgPool'),
   GlobalAveragePooling2D: globalPool('Mean'),

@@ -54,10 +54,6 @@ export const GATES: readonly Rule[] = [
     form: match.form('dense', 'pointwise'),
     inputs: [match.ref('x')],
   })),
-  rule('dense layer of a view', op('pointwise', [op('view', [any('x')])], 'dense'), (match) => ({
-    form: match.form('dense', 'pointwise'),
-    inputs: [match.ref('x')],
-  })),
   rule(
     'squeeze-and-excite',
     op('Mul', [any('x'), op('pointwise', [op('pointwise', [op('mean', [any('x')])], 'reduce')], 'expand')]),

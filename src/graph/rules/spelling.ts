@@ -3,7 +3,7 @@ import {activationOf, LINEAR, type Activation, type Pair, type SpatialStage} fro
 import {flagAttr, numberAttr, numbersAttr, textAttr, textsAttr} from '../attrs.js';
 import {combine, perChannel} from '../channel.js';
 import type {ConvForm, Curve, PerChannel, StageWeights} from '../forms.js';
-import {ADD, any, constant, type Match, op} from '../pattern.js';
+import {any, constant, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
 import {isNumeric, sizeOf, valuesOf, type Weight, withShape} from '../weights.js';
 import {type Rule, rule} from './rule.js';
@@ -228,12 +228,12 @@ function mean(match: Match): Replacement | undefined {
     : undefined;
 }
 
-/** Between `[N, C]` and `[N, 1, 1, C]`, where dense layers and 1×1 convolutions of a gate change places. */
+/** Between `[N, C]`, `[N, 1, C]` and `[N, 1, 1, C]`, where dense layers and 1×1 convolutions of a gate change places. */
 function view(match: Match): Replacement | undefined {
-  const [from, to] = [match.shape('x'), match.outShape];
-  const isVector = (shape: readonly number[] | undefined): boolean =>
-    shape?.length === 2 || (shape?.length === 4 && shape[1] === 1 && shape[2] === 1);
-  const same = from?.at(-1) === to?.at(-1) && (from?.at(-1) ?? -1) > 0;
+  const [from, to] = [match.shape('x') ?? [], match.outShape ?? []];
+  const isVector = (shape: readonly number[]): boolean =>
+    shape.length >= 2 && shape.slice(1, -1).every((size) => size === 1);
+  const same = from.at(-1) === to.at(-1) && (from.at(-1) ?? -1) > 0;
   return isVector(from) && isVector(to) && same ? {form: {op: 'view'}, inputs: [match.ref('x')]} : undefined;
 }
 
@@ -253,7 +253,7 @@ export const SPELLING: readonly Rule[] = [
     ),
     batchNorm,
   ),
-  affine('add a constant', [...ADD, 'BiasAdd'], (offset) => ({offset})),
+  affine('add a constant', ['Add', 'AddV2', 'BiasAdd'], (offset) => ({offset})),
   affine('subtract a constant', ['Sub'], (c) => ({offset: negated(c)})),
   affine('subtract from a constant', ['Sub'], (offset) => ({gain: -1, offset}), true),
   affine('multiply by a constant', ['Mul'], (gain) => ({gain})),
