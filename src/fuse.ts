@@ -1,10 +1,10 @@
 /** The one call most users need. */
-import {loadGraphModel} from '@tensorflow/tfjs-converter';
+import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {type AnyModel, artifactsOf} from './convert/artifacts.js';
 import {convert} from './convert/convert.js';
 import {FusedModel} from './fused_model.js';
-import {emptyReport, LayersError} from './graph/index.js';
+import {BLOCK_KINDS, emptyReport, LayersError} from './graph/index.js';
 import {registerBlockKernels} from './register.js';
 
 export interface FuseOptions {
@@ -23,9 +23,17 @@ export async function fuse(model: AnyModel, options: FuseOptions = {}): Promise<
   registerBlockKernels();
   try {
     const {artifacts, report} = convert(await artifactsOf(model), options);
-    return new FusedModel(await loadGraphModel(tf.io.fromMemory(artifacts)), report);
+    const fused = await loadGraphModel(tf.io.fromMemory(artifacts));
+    return new FusedModel(fused, report, {blockWeights: blockWeightsOf(fused, artifacts)});
   } catch (error) {
     if (!(error instanceof LayersError)) throw error;
-    return new FusedModel(model, emptyReport(error.message), true);
+    return new FusedModel(model, emptyReport(`Left as it is: ${error.message}.`), {isBorrowed: true});
   }
+}
+
+/** Every input of a block but the first is a weight. */
+function blockWeightsOf(model: GraphModel, {modelTopology}: tf.io.ModelArtifacts): readonly tf.Tensor[] {
+  const {node} = modelTopology as {node: readonly {op: string; input?: readonly string[]}[]}; // The rewriter wrote it.
+  const names = node.filter(({op}) => BLOCK_KINDS.has(op)).flatMap(({input = []}) => input.slice(1));
+  return [...new Set(names)].flatMap((name) => model.weights[name] ?? []);
 }

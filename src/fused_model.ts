@@ -1,4 +1,5 @@
 /** What `fuse` returns: a model with the methods of the one it came from, and the report of what became of it. */
+import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import type * as tf from '@tensorflow/tfjs-core';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
@@ -7,18 +8,31 @@ import type {Report} from './graph/index.js';
 type Inputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
 type Outputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
 
+export interface FusedModelOptions {
+  /** The model belongs to someone else, so dispose() leaves it alone. */
+  readonly isBorrowed?: boolean;
+  /** Of all blocks: the packed form that kernels make of them is kept as long as the model lives. */
+  readonly blockWeights?: readonly tf.Tensor[];
+}
+
 /** Behind it is a rewritten GraphModel; only where a layers model could not be read as a graph, that model itself. */
 export class FusedModel implements tf.InferenceModel {
   /** What was fused, what was not, and why. */
   readonly report: Report;
   readonly #model: GraphModel | LayersModel;
   readonly #isBorrowed: boolean;
+  readonly #blockWeights: readonly tf.Tensor[];
 
-  /** @param isBorrowed The model belongs to someone else, so dispose() leaves it alone. */
-  constructor(model: GraphModel | LayersModel, report: Report, isBorrowed = false) {
+  constructor(
+    model: GraphModel | LayersModel,
+    report: Report,
+    {isBorrowed = false, blockWeights = []}: FusedModelOptions = {},
+  ) {
     this.#model = model;
     this.report = report;
     this.#isBorrowed = isBorrowed;
+    this.#blockWeights = blockWeights;
+    pinWeights(blockWeights);
   }
 
   get inputs(): tf.ModelTensorInfo[] {
@@ -71,6 +85,7 @@ export class FusedModel implements tf.InferenceModel {
   }
 
   dispose(): void {
+    unpinWeights(this.#blockWeights);
     if (!this.#isBorrowed) this.#model.dispose();
   }
 }

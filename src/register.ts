@@ -33,4 +33,5 @@ export function registerBlockKernels(): void {
     }
     if (!hasGradient(kind)) tf.registerGradient(blockGradient(kind));
   }
+  registerBlockOps();
 }

@@ -1,13 +1,13 @@
 /** The rewriter: artifacts in, artifacts with blocks and a report out. Knows no backend and no kernel. */
 import type * as tf from '@tensorflow/tfjs-core';
-import {type Block, BLOCK_SPECS, decodeStages, type Shape4D} from '../../ops/index.js';
-import {textAttr} from './attrs.js';
+import type {Block, Shape4D} from '../../ops/index.js';
 import {canonicalise} from './canonical.js';
+import {blockOf} from './block_node.js';
 import {checkOps} from './check.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
-import type {Graph, Node} from './graph.js';
+import type {Graph} from './graph.js';
 import {importGraph} from './import.js';
 import {infer, type Shape} from './infer.js';
 import {matchBlocks} from './matcher.js';
@@ -18,6 +18,7 @@ import {countConvolutions, executedNodes, Report, reportBlock} from './report.js
 import {rewrite} from './rewrite.js';
 
 export {LayersError} from './layers/layers_error.js';
+export {BLOCK_KINDS} from './block_node.js';
 export {ModelError} from './model_error.js';
 export type {BlockDispatches} from './dispatches.js';
 export {type BlockReport, emptyReport, Report, type ReportData} from './report.js';
@@ -71,12 +72,6 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
     notes: [],
   });
   return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
-}
-
-/** The block a node is, if it is one. */
-export function blockOf(node: Node): Block | undefined {
-  if (!BLOCK_SPECS.some(({kind}) => kind === node.op)) return undefined;
-  return {kind: node.op, stages: decodeStages(textAttr(node.attrs, 'stages'))};
 }
 
 function checkKept(graph: Graph, name: string): string {

@@ -1,6 +1,7 @@
 /** Output shapes, a row an op. An op that is not here gives values of unknown shape, which only means less is fused around it. */
 import {flagAttr, numberAttr, numbersAttr, shapeAttr} from './attrs.js';
-import type {OpContext, Shape} from './infer.js';
+import {BLOCK_KINDS, blockOf, blockShape} from './block_node.js';
+import type {OpContext} from './infer.js';
 import {asSizes, broadcast} from './known.js';
 import type {ShapeRule} from './shape_rule.js';
 import {conv, depthwise, pool} from './window_shapes.js';
@@ -342,6 +343,10 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
   ...rows(['Slice'], slice),
   ...rows(['StridedSlice'], stridedSlice),
   ...rows(['Placeholder', 'PlaceholderWithDefault'], (op) => [shapeAttr(op.node.attrs, 'shape')]),
+  ...rows([...BLOCK_KINDS], (op) => {
+    const block = blockOf(op.node);
+    return [block && blockShape(block, op.shape(0))];
+  }),
   ...rows(['TensorListStack'], (op) => {
     const element = op.known(1);
     return [element && [numberAttr(op.node.attrs, 'num_elements', -1), ...asSizes(element)]];
