@@ -21,18 +21,20 @@ const projection = (v: Variation, channels: number): ShortcutStage =>
     bias: v.bias,
   });
 
+const GROUP_WIDTHS = {
+  full: (channels: number) => channels,
+  grouped: (channels: number) => Math.max(1, channels / 2),
+  depthwise: () => 1,
+} as const;
+
 const bottleneck =
-  (group: 'full' | 'grouped', ...options: readonly ('gate' | 'projection' | 'plain')[]) =>
+  (group: 'full' | 'grouped' | 'depthwise', ...options: readonly ('gate' | 'projection' | 'plain')[]) =>
   (v: Variation): readonly Stage[] => {
     const middle = v.channels;
     const out = options.includes('projection') ? v.channels * 2 : v.channels;
     return [
       pointwiseStage('reduce', middle, v.activation, v.bias),
-      spatialStage('spatial', {
-        ...v,
-        group: group === 'full' ? middle : Math.max(1, middle / 2),
-        channels: middle,
-      }),
+      spatialStage('spatial', {...v, group: GROUP_WIDTHS[group](middle), channels: middle}),
       ...(options.includes('gate') ? [gateStage(3, 'relu')] : []),
       pointwiseStage('expand', out, 'linear', v.bias),
       ...(options.includes('plain')
@@ -65,10 +67,10 @@ const pooledShortcut = (v: Variation): readonly Stage[] => {
 
 export const bottleneckSpec: BlockSpec = {
   kind: 'BlockBottleneck',
-  summary: 'reduce 1×1, full or grouped convolution, gate, expand 1×1, add a shortcut, activation',
+  summary: 'reduce 1×1, convolution of any group width, gate, expand 1×1, add a shortcut, activation',
   slots: [
     {name: 'reduce', op: 'pointwise'},
-    {name: 'spatial', op: 'spatial', spatial: ['full', 'grouped']},
+    {name: 'spatial', op: 'spatial'},
     {name: 'gate', op: 'gate', optional: true},
     {name: 'expand', op: 'pointwise'},
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
@@ -85,6 +87,7 @@ export const bottleneckSpec: BlockSpec = {
       stride: 2,
     }),
     makeCase('prelu after the add', bottleneck('full'), {activation: 'prelu'}),
+    makeCase('depth-wise, prelu after the add', bottleneck('depthwise'), {activation: 'prelu'}),
     makeCase('pooled shortcut', pooledShortcut, {stride: 2}),
   ],
 };

@@ -1,3 +1,4 @@
-/** The entry for Node: everything of the browser entry, and WebGPU on Dawn. */
+/** The entry for Node: everything of the browser entry, WebGPU on Dawn, and model files. */
 export * from './index.js';
+export {readModel, writeModel} from './node_models.js';
 export {useNodeWebGPU, type NodeWebGPU, type NodeWebGPUOptions} from './node_webgpu.js';

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {BLOCK_SPECS, blockGradient, hasKernel, namedWeights, readCall, reference} from '../ops/index.js';
 import {webgpuKernel} from '../kernels/webgpu/index.js';
+import {registerBlockOps} from './graph_ops.js';
 
 /** The kernel where none faster exists: the block by stock ops, on the backend it was called on. */
 function referenceKernel(kind: string): tf.KernelFunc {
@@ -23,7 +24,7 @@ const KERNELS: Readonly<Record<string, (kind: string) => tf.KernelFunc>> = {
 const hasGradient = (kind: string): boolean =>
   (tf.getGradient(kind) as tf.GradConfig | undefined) !== undefined;
 
-/** Makes every block op runnable on every backend, and differentiable. Calling it again changes nothing. */
+/** Makes every block runnable on every backend, differentiable, and an op of graph models. Calling it again changes nothing. */
 export function registerBlockKernels(): void {
   for (const {kind} of BLOCK_SPECS) {
     for (const [backendName, kernelOf] of Object.entries(KERNELS)) {
@@ -32,4 +33,5 @@ export function registerBlockKernels(): void {
     }
     if (!hasGradient(kind)) tf.registerGradient(blockGradient(kind));
   }
+  registerBlockOps();
 }

@@ -1,0 +1,91 @@
+/** What `fuse` returns: a model with the methods of the one it came from, and the report of what became of it. */
+import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
+import type {GraphModel} from '@tensorflow/tfjs-converter';
+import type * as tf from '@tensorflow/tfjs-core';
+import type {LayersModel} from '@tensorflow/tfjs-layers';
+import type {Report} from './graph/index.js';
+
+type Inputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+type Outputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+
+export interface FusedModelOptions {
+  /** The model belongs to someone else, so dispose() leaves it alone. */
+  readonly isBorrowed?: boolean;
+  /** Of all blocks: the packed form that kernels make of them is kept as long as the model lives. */
+  readonly blockWeights?: readonly tf.Tensor[];
+}
+
+/** Behind it is a rewritten GraphModel; only where a layers model could not be read as a graph, that model itself. */
+export class FusedModel implements tf.InferenceModel {
+  /** What was fused, what was not, and why. */
+  readonly report: Report;
+  readonly #model: GraphModel | LayersModel;
+  readonly #isBorrowed: boolean;
+  readonly #blockWeights: readonly tf.Tensor[];
+
+  constructor(
+    model: GraphModel | LayersModel,
+    report: Report,
+    {isBorrowed = false, blockWeights = []}: FusedModelOptions = {},
+  ) {
+    this.#model = model;
+    this.report = report;
+    this.#isBorrowed = isBorrowed;
+    this.#blockWeights = blockWeights;
+    pinWeights(blockWeights);
+  }
+
+  get inputs(): tf.ModelTensorInfo[] {
+    return this.#model.inputs as tf.ModelTensorInfo[];
+  }
+
+  get outputs(): tf.ModelTensorInfo[] {
+    return this.#model.outputs as tf.ModelTensorInfo[];
+  }
+
+  /** Names of the default outputs, as `execute` takes them. */
+  get outputNodes(): string[] {
+    return 'outputNodes' in this.#model ? this.#model.outputNodes : this.#model.outputNames;
+  }
+
+  get inputNodes(): string[] {
+    return 'inputNodes' in this.#model ? this.#model.inputNodes : this.#model.inputNames;
+  }
+
+  /** The user's own metadata, as the original has them. */
+  get metadata(): object {
+    return 'metadata' in this.#model ? this.#model.metadata : this.#model.getUserDefinedMetadata();
+  }
+
+  /** As the original's `predict`. @throws where the graph has control flow: then use executeAsync or predictAsync. */
+  predict(inputs: Inputs, config: tf.ModelPredictConfig = {}): Outputs {
+    return this.#model.predict(inputs as tf.Tensor, config);
+  }
+
+  async predictAsync(inputs: Inputs, config: tf.ModelPredictConfig = {}): Promise<Outputs> {
+    return 'predictAsync' in this.#model
+      ? this.#model.predictAsync(inputs, config)
+      : this.predict(inputs, config);
+  }
+
+  /** As GraphModel's: any node's value by name, if no block swallowed it; `keep` of fuse's options forbids that. */
+  execute(inputs: Inputs, outputs?: string | string[]): tf.Tensor | tf.Tensor[] {
+    return this.#model.execute(inputs, outputs as string);
+  }
+
+  async executeAsync(inputs: Inputs, outputs?: string | string[]): Promise<tf.Tensor | tf.Tensor[]> {
+    return 'executeAsync' in this.#model
+      ? this.#model.executeAsync(inputs, outputs)
+      : this.execute(inputs, outputs);
+  }
+
+  /** Loading what was saved needs `registerBlockKernels()` first. */
+  save(handlerOrURL: tf.io.IOHandler | string, config?: tf.io.SaveConfig): Promise<tf.io.SaveResult> {
+    return this.#model.save(handlerOrURL, config);
+  }
+
+  dispose(): void {
+    unpinWeights(this.#blockWeights);
+    if (!this.#isBorrowed) this.#model.dispose();
+  }
+}

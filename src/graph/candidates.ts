@@ -1,0 +1,270 @@
+/** Blocks that could be cut from a chain: a start, a few links, a spec they fit; or the reason why not. */
+import {
+  type Block,
+  BlockError,
+  BLOCK_SPECS,
+  type BlockSpec,
+  fitSpec,
+  type Misfit,
+  type ResidualStage,
+  type Shape4D,
+  type ShortcutStage,
+  type Slot,
+  type Stage,
+  traceBlock,
+} from '../../ops/index.js';
+import type {CanonicalNode} from './forms.js';
+import {type Ref, valueOf} from './graph.js';
+import type {Inference} from './infer.js';
+import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
+import type {Overlay} from './overlay.js';
+import {sizeOf, type Weight, withShape} from './weights.js';
+
+export interface Candidate {
+  readonly spec: BlockSpec;
+  readonly block: Block;
+  readonly input: Ref;
+  /** In the order of a block's graph node. */
+  readonly weights: readonly {readonly name: string; readonly weight: Weight}[];
+  /** Positions in the chain, `last` included. */
+  readonly first: number;
+  readonly last: number;
+  /** Canonical nodes it replaces, shortcuts included. */
+  readonly nodes: readonly CanonicalNode[];
+  /** Estimated shapes, for costs. */
+  readonly inputShape: Shape4D;
+  readonly outputShape: Shape4D;
+}
+
+export interface Refusal {
+  readonly spec: BlockSpec;
+  readonly misfit: Misfit;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** What surrounds the search: the canonical graph, and shapes with assumed sizes where the model leaves them open. */
+export interface Surroundings {
+  readonly overlay: Overlay;
+  readonly nominal: Inference;
+  /** Says no to a block that would be no gain; all are, where absent. */
+  readonly accepts?: (block: Block, input: Shape4D) => boolean;
+}
+
+/** No spec is longer than this, with room for a residual's activation. */
+const LONGEST = Math.max(...BLOCK_SPECS.map(({slots}) => slots.length)) + 1;
+
+interface Growing {
+  readonly stages: readonly Stage[];
+  /** Weights of each stage by the suffix of their name; a residual's shortcut stages follow it. */
+  readonly weights: ReadonlyMap<Stage, Readonly<Record<string, Weight>>>;
+  readonly nodes: readonly CanonicalNode[];
+}
+
+/** All candidates and refusals that start at `first`. */
+export function candidatesAt(
+  around: Surroundings,
+  chain: readonly Link[],
+  first: number,
+): {candidates: Candidate[]; refusals: Refusal[]} {
+  const candidates: Candidate[] = [];
+  const refusals: Refusal[] = [];
+  const start = chain[first];
+  let growing: Growing = {stages: [], weights: new Map(), nodes: []};
+  for (let last = first; start && last < Math.min(chain.length, first + LONGEST); last++) {
+    const grown = grow(around.overlay, growing, chain[last] as Link, start.main);
+    if (!grown) break;
+    growing = grown;
+    for (const spec of BLOCK_SPECS) {
+      const made = tryCut(around, spec, growing, start.main, {first, last});
+      if ('misfit' in made) refusals.push({spec, ...made, first, last});
+      else candidates.push(made);
+    }
+  }
+  return {candidates, refusals};
+}
+
+function grow(
+  overlay: Overlay,
+  {stages, weights, nodes}: Growing,
+  link: Link,
+  input: Ref,
+): Growing | undefined {
+  const {node} = link;
+  const step = stepOf(node);
+  if (step)
+    return {
+      stages: [...stages, step.stage],
+      weights: new Map(weights).set(step.stage, step.weights),
+      nodes: [...nodes, node],
+    };
+  if (node.op === 'add' && link.other) {
+    const shortcut = stages.length > 0 ? shortcutOf(overlay, input, link.other) : undefined;
+    if (!shortcut) return undefined;
+    const named = nameShortcut(shortcut.steps.map(({stage}) => stage));
+    const residual: ResidualStage = {
+      op: 'residual',
+      name: 'residual',
+      shortcut: named,
+      activation: {fn: 'linear'},
+    };
+    const all = new Map(weights).set(residual, {});
+    named.forEach((stage, i) => all.set(stage, shortcut.steps[i]?.weights ?? {}));
+    return {stages: [...stages, residual], weights: all, nodes: [...nodes, ...shortcut.nodes, node]};
+  }
+  const residual = stages.at(-1);
+  const found = activationOfNode(node);
+  if (residual?.op !== 'residual' || residual.activation.fn !== 'linear' || !found) return undefined;
+  const active: ResidualStage = {...residual, activation: found.activation};
+  const own = found.alpha ? {Alpha: found.alpha} : {};
+  return {
+    stages: [...stages.slice(0, -1), active],
+    weights: new Map(weights).set(active, own),
+    nodes: [...nodes, node],
+  };
+}
+
+/** Stages of a shortcut need names of their own: their weights are inputs of the block's one node. */
+function nameShortcut(stages: readonly ShortcutStage[]): readonly ShortcutStage[] {
+  const counts = new Map<string, number>();
+  return stages.map((stage) => {
+    const base = stage.op === 'pool' ? 'pool' : stage.op === 'padchannels' ? 'widen' : 'shortcut';
+    const count = (counts.get(base) ?? 0) + 1;
+    counts.set(base, count);
+    return {...stage, name: count === 1 ? base : `${base}${count}`};
+  });
+}
+
+function tryCut(
+  around: Surroundings,
+  spec: BlockSpec,
+  growing: Growing,
+  input: Ref,
+  at: {first: number; last: number},
+): Candidate | {misfit: Misfit} {
+  const {overlay, nominal} = around;
+  const inputShape = asShape4D(nominal.shape(input));
+  if (!inputShape)
+    return {
+      misfit: {
+        at: input.node,
+        reason: 'the input is no map',
+        found: `rank ${nominal.shape(input)?.length ?? 'unknown'}`,
+        needed: 'rank 4',
+      },
+    };
+  const fit = fitSpec(spec, growing.stages, channelsInto(growing.stages, inputShape[3]));
+  if ('misfit' in fit) return fit;
+  const escape = escapeOf(overlay, growing.nodes);
+  if (escape) return {misfit: escape};
+  const named = nameStages(growing, fit.slots);
+  const block: Block = {kind: spec.kind, stages: named.stages};
+  try {
+    const trace = traceBlock(block, inputShape);
+    const weights = trace.weights.map(({name, shape}) => ({
+      name,
+      weight: weightAs(named.weights.get(name), name, shape),
+    }));
+    if (around.accepts?.(block, inputShape) === false) {
+      return {
+        misfit: {
+          at: growing.nodes[0]?.name ?? '',
+          reason: 'no gain',
+          found: `[${inputShape.join(', ')}]`,
+          needed: 'a shape where one kernel beats the ops',
+        },
+      };
+    }
+    return {spec, block, input, weights, ...at, nodes: growing.nodes, inputShape, outputShape: trace.output};
+  } catch (error) {
+    if (!(error instanceof BlockError)) throw error;
+    return {
+      misfit: {
+        at: growing.nodes[0]?.name ?? '',
+        reason: 'shapes do not fit',
+        found: error.message,
+        needed: 'shapes that fit',
+      },
+    };
+  }
+}
+
+function weightAs(weight: Weight | undefined, name: string, shape: readonly number[]): Weight {
+  if (!weight || sizeOf(weight.shape) !== sizeOf(shape)) {
+    throw new BlockError(
+      `the weight '${name}' is [${weight?.shape.join(', ') ?? 'missing'}] but must be [${shape.join(', ')}]`,
+    );
+  }
+  return withShape(weight, shape);
+}
+
+/** A map's shape with every size positive; one that stays open counts as 32, enough to check that things go together. */
+function asShape4D(shape: readonly number[] | undefined): Shape4D | undefined {
+  const [n, h, w, c] = shape ?? [];
+  if (
+    shape?.length !== 4 ||
+    n === undefined ||
+    h === undefined ||
+    w === undefined ||
+    c === undefined ||
+    c < 1
+  )
+    return undefined;
+  return [n > 0 ? n : 1, h > 0 ? h : 32, w > 0 ? w : 32, c];
+}
+
+/** Channels that go into each main-path stage. */
+function channelsInto(stages: readonly Stage[], input: number): (stage: Stage) => number {
+  const into = new Map<Stage, number>();
+  let channels = input;
+  for (const stage of stages) {
+    into.set(stage, channels);
+    if (stage.op === 'spatial' || stage.op === 'pointwise' || stage.op === 'padchannels')
+      channels = stage.channels;
+    if (stage.op === 'concat') channels += input;
+  }
+  return (stage) => into.get(stage) ?? 0;
+}
+
+/** The first value inside the block that something outside needs. */
+function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit | undefined {
+  const inside = new Set(nodes.map(({name}) => name));
+  for (const {name} of nodes.slice(0, -1)) {
+    if (overlay.isKept(name))
+      return {
+        at: name,
+        reason: 'the value is an output or is kept',
+        found: name,
+        needed: 'a value that only the block reads',
+      };
+    const outside = [...overlay.consumers(name)].filter((reader) => !inside.has(reader));
+    if (outside.length > 0)
+      return {
+        at: name,
+        reason: 'the value is used outside the block',
+        found: outside.join(', '),
+        needed: 'no reader but the next stage',
+      };
+  }
+  return undefined;
+}
+
+function nameStages(
+  {stages, weights}: Growing,
+  slots: readonly Slot[],
+): {stages: readonly Stage[]; weights: ReadonlyMap<string, Weight>} {
+  const byName = new Map<string, Weight>();
+  const collect = (name: string, stage: Stage): void => {
+    for (const [suffix, weight] of Object.entries(weights.get(stage) ?? {}))
+      byName.set(name + suffix, weight);
+  };
+  const named = stages.map((stage, i) => {
+    const name = slots[i]?.name ?? stage.name;
+    collect(name, stage);
+    if (stage.op === 'residual') stage.shortcut.forEach((step) => collect(step.name, step));
+    return {...stage, name};
+  });
+  return {stages: named, weights: byName};
+}
+
+export const valueAfter = (candidate: Candidate): Ref => valueOf(candidate.nodes.at(-1)?.name ?? '');

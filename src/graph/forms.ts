@@ -1,0 +1,87 @@
+/**
+ * The canonical form: what a node means, whatever it was spelled as. Rules (rules/) turn TensorFlow ops into these, and small
+ * ones into larger ones, until a convnet is a graph of stages. TensorFlow ops are capitalised, canonical ones are not.
+ */
+import type {Activation, Pad, PointwiseStage, SpatialStage, Stage} from '../../ops/index.js';
+import type {Attrs} from './attrs.js';
+import type {Ref} from './graph.js';
+import type {Weight} from './weights.js';
+
+/**
+ * A function of one number. Besides the activations there are the pieces that gelu is spelled with: `erf` is erf(x/√2), `tanh`
+ * is tanh(√(2/π)·(x + 0.044715·x³)), `cdf` and `cdftanh` are (1 + them) / 2. `band` clips to [min, max], either of them infinite.
+ */
+export type Curve =
+  | Exclude<Activation, {fn: 'clamp' | 'relu' | 'relu6'}>
+  | {readonly fn: 'band'; readonly min: number; readonly max: number}
+  | {readonly fn: 'erf' | 'tanh' | 'cdf' | 'cdftanh'};
+
+export type StageWeights = Readonly<Record<string, Weight>>;
+
+/** One number for all channels, or a weight `[C]`. */
+export type PerChannel = number | Weight;
+
+export interface SpatialForm {
+  readonly op: 'spatial';
+  readonly stage: SpatialStage;
+  readonly weights: StageWeights;
+}
+
+/** Also a dense layer on `[N, C]`. */
+export interface PointwiseForm {
+  readonly op: 'pointwise';
+  readonly stage: PointwiseStage;
+  readonly weights: StageWeights;
+}
+
+export type ConvForm = SpatialForm | PointwiseForm;
+
+export interface OtherStageForm {
+  readonly op: 'gate' | 'layernorm' | 'grn' | 'pool' | 'padchannels';
+  readonly stage: Extract<Stage, {op: 'gate' | 'layernorm' | 'grn' | 'pool' | 'padchannels'}>;
+  readonly weights: StageWeights;
+}
+
+/** x · gain + offset. */
+export interface AffineForm {
+  readonly op: 'affine';
+  readonly gain: PerChannel;
+  readonly offset: PerChannel;
+}
+
+/** factor · curve(x). */
+export interface ActivationForm {
+  readonly op: 'activation';
+  readonly curve: Curve;
+  readonly factor: number;
+  /** prelu's slopes `[C]`. */
+  readonly alpha?: Weight;
+}
+
+export interface PaddingForm {
+  readonly op: 'padding';
+  /** Zeros around the map. */
+  readonly pad: Exclude<Pad, string>;
+}
+
+/** `mean` is over all pixels; `view` gives the same bytes another shape; `cube` is x³; `add` and `concat` join two maps. */
+export interface PlainForm {
+  readonly op: 'mean' | 'view' | 'cube' | 'add' | 'concat';
+}
+
+export type Form = ConvForm | OtherStageForm | AffineForm | ActivationForm | PaddingForm | PlainForm;
+
+/** A node while its meaning is worked out. It keeps the name of the op whose value it gives. */
+export interface CanonicalNode {
+  readonly name: string;
+  /** Of the form, or the TensorFlow op where no rule has recognised it. */
+  readonly op: string;
+  readonly inputs: readonly Ref[];
+  readonly attrs: Attrs;
+  readonly form?: Form;
+  /** Names of the original nodes it stands for, its own included. */
+  readonly covers: readonly string[];
+}
+
+export const isConv = (form: Form | undefined): form is ConvForm =>
+  form?.op === 'spatial' || form?.op === 'pointwise';

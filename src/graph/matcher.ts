@@ -1,0 +1,73 @@
+/**
+ * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest convolutions alone, then the one
+ * with the fewest ops, then the one that writes the fewest bytes between them: it cuts where the map is narrow.
+ */
+import {type Candidate, candidatesAt, type Refusal, type Surroundings} from './candidates.js';
+import {isConv} from './forms.js';
+import {valueOf} from './graph.js';
+import {chainsOf, type Link, linksOf} from './links.js';
+import {sizeOf} from './weights.js';
+
+export interface Matches {
+  readonly blocks: readonly Candidate[];
+  /** Chains with what was tried and failed, for the report. */
+  readonly tried: readonly Tried[];
+}
+
+export interface Tried {
+  readonly chain: readonly Link[];
+  readonly candidates: readonly Candidate[];
+  readonly refusals: readonly Refusal[];
+}
+
+/** Compared from left to right; less is better. */
+type Cost = readonly [stranded: number, ops: number, elements: number];
+
+const plus = (a: Cost, b: Cost): Cost => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
+const isLess = (a: Cost, b: Cost): boolean =>
+  a[0] !== b[0] ? a[0] < b[0] : a[1] !== b[1] ? a[1] < b[1] : a[2] < b[2];
+
+export function matchBlocks(around: Surroundings): Matches {
+  const blocks: Candidate[] = [];
+  const tried: Tried[] = [];
+  const taken = new Set<string>();
+  // Long chains first: the short ones may be their shortcuts.
+  const chains = [...chainsOf(linksOf(around.overlay))].sort((a, b) => b.length - a.length);
+  for (const chain of chains) {
+    const found = chain.map((_, first) => candidatesAt(around, chain, first));
+    const candidates = found
+      .flatMap((at) => at.candidates)
+      .filter(({nodes}) => !nodes.some(({name}) => taken.has(name)));
+    tried.push({chain, candidates, refusals: found.flatMap((at) => at.refusals)});
+    for (const candidate of cut(around, chain, candidates)) {
+      blocks.push(candidate);
+      for (const {name} of candidate.nodes) taken.add(name);
+    }
+  }
+  return {blocks, tried};
+}
+
+/** The cheapest segmentation, by dynamic programming over the chain's positions. */
+function cut(
+  around: Surroundings,
+  chain: readonly Link[],
+  candidates: readonly Candidate[],
+): readonly Candidate[] {
+  const best: {cost: Cost; blocks: readonly Candidate[]}[] = [{cost: [0, 0, 0], blocks: []}];
+  const written = (at: number): number =>
+    sizeOf(
+      (around.nominal.shape(valueOf(chain[at]?.node.name ?? '')) ?? []).map((size) => Math.max(size, 1)),
+    );
+  chain.forEach((link, end) => {
+    const before = best[end] as (typeof best)[number];
+    const alone: Cost = [isConv(link.node.form) ? 1 : 0, 1, written(end)];
+    let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
+    for (const candidate of candidates.filter(({last}) => last === end)) {
+      const start = best[candidate.first] as (typeof best)[number];
+      const cost = plus(start.cost, [0, 1, written(end)]);
+      if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
+    }
+    best.push(choice);
+  });
+  return best.at(-1)?.blocks ?? [];
+}

@@ -1,0 +1,177 @@
+/** What the rewriter did, as data, and as text for a person. */
+import {type Block, costOf} from '../../ops/index.js';
+import {numbersAttr} from './attrs.js';
+import type {Candidate} from './candidates.js';
+import type {Graph, Node} from './graph.js';
+import {valueOf} from './graph.js';
+import type {Inference} from './infer.js';
+import type {Miss} from './misses.js';
+import {sizeOf} from './weights.js';
+
+export interface Counted {
+  readonly total: number;
+  readonly fused: number;
+}
+
+export interface BlockReport {
+  /** The kind of block, e.g. `BlockMBConv`. */
+  readonly block: string;
+  /** Name of its node: that of the last node it replaces. */
+  readonly at: string;
+  /** `expand pointwise 16→96 relu6` and so on. */
+  readonly stages: readonly string[];
+  /** Names of the nodes it replaces. */
+  readonly nodes: readonly string[];
+  /** `[N, H, W, C]`, with assumed sizes where the model leaves them open. */
+  readonly input: readonly number[];
+  readonly output: readonly number[];
+  readonly macs: number;
+  /** Weights whose values changed (batch norm folded in), which makes them float32. */
+  readonly folded: readonly string[];
+}
+
+export interface ReportData {
+  /** Nodes that are executed: constants and inputs do not count. */
+  readonly nodes: {readonly before: number; readonly after: number};
+  /** Depth-wise convolutions. */
+  readonly depthwise: Counted;
+  /** Multiply-accumulates in depth-wise and pointwise convolutions, batch 1. */
+  readonly macs: Counted;
+  /** GPU dispatches, estimated for the WebGPU backend. */
+  readonly dispatches: {readonly before: number; readonly after: number};
+  readonly blocks: readonly BlockReport[];
+  readonly misses: readonly Miss[];
+  /** What a user should know besides: an assumption, a layer that could not be read. */
+  readonly notes: readonly string[];
+}
+
+const DEPTHWISE: ReadonlySet<string> = new Set([
+  'DepthwiseConv2dNative',
+  'DepthwiseConv2d',
+  'FusedDepthwiseConv2dNative',
+]);
+const CONV: ReadonlySet<string> = new Set(['Conv2D', '_FusedConv2D']);
+
+export const executedNodes = (graph: Graph): number =>
+  [...graph.nodes.values()].filter(({op, name}) => op !== 'Const' && !graph.inputs.includes(name)).length;
+
+/** Counts over the original graph what the blocks took. */
+export function countConvolutions(
+  graph: Graph,
+  nominal: Inference,
+  blocks: readonly Candidate[],
+): {depthwise: Counted; macs: Counted} {
+  const fused = new Set(blocks.flatMap(({nodes}) => nodes.flatMap(({covers}) => covers)));
+  let [depthwise, macs]: [Counted, Counted] = [
+    {total: 0, fused: 0},
+    {total: 0, fused: 0},
+  ];
+  const add = ({total, fused: so}: Counted, amount: number, isFused: boolean): Counted => ({
+    total: total + amount,
+    fused: so + (isFused ? amount : 0),
+  });
+  for (const node of graph.nodes.values()) {
+    const own = macsOf(node, nominal);
+    if (own === undefined) continue;
+    if (DEPTHWISE.has(node.op)) depthwise = add(depthwise, 1, fused.has(node.name));
+    macs = add(macs, own, fused.has(node.name));
+  }
+  return {depthwise, macs};
+}
+
+/** Of a depth-wise or pointwise convolution; undefined for every other node. */
+function macsOf(node: Node, nominal: Inference): number | undefined {
+  const filter = node.inputs[1] && nominal.shape(node.inputs[1]);
+  const output = nominal.shape(valueOf(node.name))?.map((size) => Math.max(1, size));
+  const [kh = 0, kw = 0, ci = 0] = filter ?? [];
+  if (!output) return undefined;
+  if (DEPTHWISE.has(node.op)) return sizeOf(output) * kh * kw;
+  const isPointwise =
+    kh === 1 && kw === 1 && numbersAttr(node.attrs, 'strides').every((stride) => stride === 1);
+  return CONV.has(node.op) && isPointwise ? sizeOf(output) * ci : undefined;
+}
+
+export function reportBlock(candidate: Candidate, graph: Graph): BlockReport {
+  const {block, nodes, inputShape, outputShape, weights} = candidate;
+  const kept = new Set([...graph.weights.values()].map(({bytes}) => bytes));
+  return {
+    block: block.kind,
+    at: nodes.at(-1)?.name ?? '',
+    stages: describeStages(block),
+    nodes: [...new Set(nodes.flatMap(({covers}) => covers))],
+    input: inputShape,
+    output: outputShape,
+    macs: costOf(block, inputShape).macs,
+    folded: weights.filter(({weight}) => !kept.has(weight.bytes)).map(({name}) => name),
+  };
+}
+
+export function describeStages({stages}: Block): readonly string[] {
+  return stages.map((stage) => {
+    const parts: string[] = [stage.name];
+    if (stage.op === 'spatial')
+      parts.push(
+        `${stage.kernel.join('×')}${stage.stride[0] > 1 ? ` stride ${stage.stride[0]}` : ''} → ${stage.channels}`,
+      );
+    if (stage.op === 'pointwise') parts.push(`→ ${stage.channels}`);
+    if (stage.op === 'gate') parts.push(`${stage.channels} ${stage.gate.fn}`);
+    if (stage.op === 'residual' && stage.shortcut.length > 0)
+      parts.push(`(${stage.shortcut.map(({op}) => op).join(', ')})`);
+    if ('activation' in stage && stage.activation.fn !== 'linear') parts.push(stage.activation.fn);
+    return parts.join(' ');
+  });
+}
+
+export class Report implements ReportData {
+  readonly nodes: ReportData['nodes'];
+  readonly depthwise: Counted;
+  readonly macs: Counted;
+  readonly dispatches: ReportData['dispatches'];
+  readonly blocks: readonly BlockReport[];
+  readonly misses: readonly Miss[];
+  readonly notes: readonly string[];
+
+  constructor(data: ReportData) {
+    ({
+      nodes: this.nodes,
+      depthwise: this.depthwise,
+      macs: this.macs,
+      dispatches: this.dispatches,
+      blocks: this.blocks,
+      misses: this.misses,
+      notes: this.notes,
+    } = data);
+  }
+
+  /** The whole report for a person: what became of the model, block by block, and what did not and why. */
+  toString(): string {
+    const share = ({total, fused}: Counted): string =>
+      `${fused} of ${total}${total > 0 ? ` (${Math.round((100 * fused) / total)} %)` : ''}`;
+    const lines = [
+      `${this.blocks.length} blocks fused`,
+      `  nodes                 ${this.nodes.before} → ${this.nodes.after}`,
+      `  dispatches            ${this.dispatches.before} → ${this.dispatches.after}`,
+      `  depth-wise convs      ${share(this.depthwise)}`,
+      `  MACs of both kinds    ${share(this.macs)}`,
+    ];
+    for (const {block, at, stages, input, output} of this.blocks) {
+      lines.push(`${block}  ${at}`, `  [${input.join(', ')}] → [${output.join(', ')}]: ${stages.join('; ')}`);
+    }
+    if (this.misses.length > 0) lines.push(`${this.misses.length} not fused`);
+    for (const {block, at, reason, found, needed} of this.misses)
+      lines.push(at, `  ${block}: ${reason}: found ${found}, needed ${needed}`);
+    return [...lines, ...this.notes.map((note) => `note: ${note}`)].join('\n');
+  }
+}
+
+/** Of a model that was left as it is, and why. */
+export const emptyReport = (note: string): Report =>
+  new Report({
+    nodes: {before: 0, after: 0},
+    depthwise: {total: 0, fused: 0},
+    macs: {total: 0, fused: 0},
+    dispatches: {before: 0, after: 0},
+    blocks: [],
+    misses: [],
+    notes: [note],
+  });

@@ -1,0 +1,183 @@
+/** What is cut where, and what must be left alone. */
+import type * as tf from '@tensorflow/tfjs-core';
+import {rewriteArtifacts} from '../../src/graph/index.js';
+import {expectSame} from '../support/compare_models.js';
+import {onBackend} from '../support/environment.js';
+import {TestGraph} from '../support/test_graph.js';
+
+/** x: [1, 6, 6, 8]; expand, relu6, depth-wise, project. */
+function mbConv(
+  g: TestGraph,
+  name: string,
+  x: string,
+  channels: readonly [number, number, number] = [8, 24, 8],
+  stride = 1,
+): string {
+  const [from, hidden, to] = channels;
+  const expand = g.op(`${name}/relu6`, 'Relu6', [g.pointwise(`${name}/expand`, x, from, hidden)]);
+  const dw = g.op(`${name}/relu6dw`, 'Relu6', [g.depthwise(`${name}/dw`, expand, hidden, {stride})]);
+  return g.pointwise(`${name}/project`, dw, hidden, to);
+}
+
+function start(): TestGraph {
+  const g = new TestGraph();
+  g.input('x', [-1, 6, 6, 8]);
+  return g;
+}
+
+const feed = {x: [1, 6, 6, 8]};
+const kinds = async (artifacts: tf.io.ModelArtifacts): Promise<string[]> =>
+  (await expectSame(artifacts, {feed})).blocks.map(({block, at}) => `${block} ${at}`);
+
+onBackend('cpu', 'matcher', () => {
+  it('cuts a chain where the map is narrow', async () => {
+    const g = start();
+    const first = g.pointwise('p0', g.depthwise('d0', 'x', 8), 8, 4);
+    const second = mbConv(g, 'a', first, [4, 24, 4]);
+    expect(await kinds(g.artifacts([second]))).toEqual(['BlockMBConv p0', 'BlockMBConv a/project']);
+  });
+
+  it('leaves no depth-wise convolution alone in a chain of separable ones', async () => {
+    const g = start();
+    let x = 'x';
+    for (const i of [0, 1, 2])
+      x = g.op(`r${i}`, 'Relu', [
+        g.pointwise(`p${i}`, g.op(`rd${i}`, 'Relu', [g.depthwise(`d${i}`, x, 8)]), 8, 8),
+      ]);
+    expect(await kinds(g.artifacts([x]))).toEqual(['BlockMBConv r0', 'BlockMBConv r1', 'BlockMBConv r2']);
+  });
+
+  it('takes the residual in, whichever operand it is', async () => {
+    const g = start();
+    const a = g.op('sum', 'AddV2', [mbConv(g, 'a', 'x'), 'x']);
+    const b = g.op('sum2', 'AddV2', [a, mbConv(g, 'b', a)]);
+    const report = await expectSame(g.artifacts([b]), {feed});
+    expect(report.blocks.map(({at, stages}) => [at, stages.at(-1)])).toEqual([
+      ['sum', 'residual'],
+      ['sum2', 'residual'],
+    ]);
+    expect(report.nodes).toEqual({before: 12, after: 2});
+  });
+
+  it('takes a projection shortcut in', async () => {
+    const g = start();
+    const shortcut = g.conv('shortcut', 'x', [1, 1, 8, 12], {stride: 2});
+    const sum = g.op('relu', 'Relu', [g.op('sum', 'AddV2', [shortcut, mbConv(g, 'a', 'x', [8, 24, 12], 2)])]);
+    expect(await kinds(g.artifacts([sum]))).toEqual(['BlockBottleneck relu']);
+  });
+
+  it('does not add a residual from elsewhere', async () => {
+    const g = start();
+    const other = g.op('other', 'Tanh', ['x']);
+    const report = await expectSame(g.artifacts([g.op('sum', 'AddV2', [mbConv(g, 'a', 'x'), other])]), {
+      feed,
+    });
+    expect(report.blocks.map(({at}) => at)).toEqual(['a/project']);
+  });
+
+  it('reads the basic block of a ResNet', async () => {
+    const g = start();
+    const first = g.op('relu', 'Relu', [g.conv('c1', 'x', [3, 3, 8, 8])]);
+    const sum = g.op('out', 'Relu', [g.op('sum', 'AddV2', ['x', g.conv('c2', first, [3, 3, 8, 8])])]);
+    expect(await kinds(g.artifacts([sum]))).toEqual(['BlockBasic out']);
+  });
+
+  for (const [name, escape] of [
+    [
+      'an output of the model',
+      (g: TestGraph, out: string): tf.io.ModelArtifacts => g.artifacts([out, 'a/relu6']),
+    ],
+    [
+      'read by another op',
+      (g: TestGraph, out: string): tf.io.ModelArtifacts =>
+        g.artifacts([out, g.op('tanh', 'Tanh', ['a/relu6'])]),
+    ],
+  ] as const) {
+    it(`swallows no value that is ${name}`, async () => {
+      const g = start();
+      const report = await expectSame(escape(g, mbConv(g, 'a', 'x')), {feed});
+      expect(report.blocks.map(({stages}) => stages.length)).toEqual([2]);
+      const [miss] = report.misses;
+      expect(miss?.at).toBe('a/relu6');
+      expect(miss?.reason).toMatch(/used outside the block|is an output/);
+    });
+  }
+
+  it('keeps what it is told to keep', async () => {
+    const g = start();
+    const report = await expectSame(g.artifacts([mbConv(g, 'a', 'x')]), {
+      feed,
+      options: {keep: ['a/relu6dw']},
+      outputs: ['a/relu6dw'],
+    });
+    expect(report.blocks).toEqual([]);
+    expect(report.misses.map(({at}) => at)).toEqual(['a/relu6', 'a/relu6dw', 'a/project']);
+  });
+
+  it('shares a weight between two blocks, in the shape each needs', async () => {
+    const g = start();
+    const filter = g.weight('shared', [1, 1, 8, 8]);
+    const attrs = {strides: [1, 1, 1, 1], dilations: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'};
+    const a = g.op('p1', 'Conv2D', [g.depthwise('d1', 'x', 8), filter], attrs);
+    const b = g.op('tanh', 'Tanh', [
+      g.op('p2', 'Conv2D', [g.depthwise('d2', g.op('split', 'Tanh', [a]), 8), filter], attrs),
+    ]);
+    const artifacts = g.artifacts([g.op('p3', 'Conv2D', [b, filter], attrs)]);
+    await expectSame(artifacts, {feed});
+    const names =
+      rewriteArtifacts(artifacts).artifacts.weightSpecs?.filter(
+        ({name}) => name.includes('shared') || name.includes('project'),
+      ) ?? [];
+    expect(names.map(({shape}) => shape.join()).sort()).toEqual(['1,1,8,8', '8,8']);
+  });
+
+  const NEAR: readonly {
+    readonly name: string;
+    readonly found: RegExp;
+    readonly build: (g: TestGraph) => string;
+  }[] = [
+    {
+      name: 'an unknown activation',
+      found: /Tanh/,
+      build: (g) => g.pointwise('p', g.op('act', 'Tanh', [g.depthwise('dw', 'x', 8)]), 8, 4),
+    },
+    {
+      name: 'a filter that is computed',
+      found: /computed by Tanh/,
+      build: (g) => {
+        const filter = g.op('f2', 'Tanh', [g.weight('f', [3, 3, 8, 1])]);
+        return g.op('dw', 'DepthwiseConv2dNative', ['x', filter], {
+          strides: [1, 1, 1, 1],
+          dilations: [1, 1, 1, 1],
+          padding: 'SAME',
+          data_format: 'NHWC',
+        });
+      },
+    },
+    {
+      name: 'a depth-wise convolution without a pointwise one',
+      found: /depthwise convolution, read by mean/,
+      build: (g) => g.op('m', 'Mean', [g.depthwise('dw', 'x', 8), g.integers('axes', [1, 2])]),
+    },
+  ];
+  for (const {name, found, build} of NEAR) {
+    it(`says what is wrong with ${name}`, async () => {
+      const g = start();
+      const report = await expectSame(g.artifacts([build(g)]), {feed});
+      expect(report.blocks).toEqual([]);
+      expect(report.misses.find(({at}) => at === 'dw')?.found).toMatch(found);
+    });
+  }
+
+  it('leaves a gate alone whose vector would be broadcast along the width', async () => {
+    const g = new TestGraph();
+    g.input('x', [1, 8, 8, 8]);
+    const map = g.depthwise('dw', 'x', 8);
+    const flat = g.op('mean', 'Mean', [map, g.integers('axes', [1, 2])], {keep_dims: false});
+    const dense = (name: string, v: string): string =>
+      g.op(name, 'MatMul', [v, g.weight(`${name}/w`, [8, 8])], {transpose_a: false, transpose_b: false});
+    const gate = g.op('gate', 'Sigmoid', [dense('b', g.op('r', 'Relu', [dense('a', flat)]))]);
+    const report = await expectSame(g.artifacts([g.pointwise('p', g.op('gated', 'Mul', [map, gate]), 8, 4)]));
+    expect(report.blocks).toEqual([]);
+  });
+});

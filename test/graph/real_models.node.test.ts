@@ -1,0 +1,87 @@
+/** Trained models as people have them: every block and every output must be the original's. */
+import {loadGraphModel} from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-wasm';
+import {loadLayersModel} from '@tensorflow/tfjs-layers';
+import {fuse} from '../../src/fuse.js';
+import {expectSame} from '../support/compare_models.js';
+import {expectClose} from '../support/expect_close.js';
+import {expectNoLeak} from '../support/expect_no_leak.js';
+import {seededTensors} from '../support/random.js';
+import {efficientNetModel, HUMAN_MODELS, humanModel, nsfwModel} from '../support/real_models.js';
+
+/** What must be in blocks at least: all depth-wise convolutions, and the share of MACs; what is left is listed in the report. */
+const EXPECTED: Readonly<
+  Record<string, {readonly depthwise: number; readonly blocks: number; readonly macs: number}>
+> = {
+  antispoof: {depthwise: 0, blocks: 0, macs: 0},
+  blazeface: {depthwise: 32, blocks: 32, macs: 0.99},
+  centernet: {depthwise: 26, blocks: 23, macs: 0.95},
+  emotion: {depthwise: 4, blocks: 5, macs: 1},
+  facemesh: {depthwise: 24, blocks: 24, macs: 0.99},
+  faceres: {depthwise: 13, blocks: 13, macs: 1},
+  'handlandmark-lite': {depthwise: 15, blocks: 15, macs: 0.97},
+  handtrack: {depthwise: 51, blocks: 51, macs: 0.91},
+  iris: {depthwise: 26, blocks: 26, macs: 1},
+  liveness: {depthwise: 0, blocks: 0, macs: 0},
+  'movenet-lightning': {depthwise: 24, blocks: 24, macs: 0.92},
+};
+
+describe('real models', () => {
+  beforeAll(async () => {
+    await tf.setBackend('wasm');
+    await tf.ready();
+  });
+
+  it('are all known', () => {
+    expect(Object.keys(EXPECTED).sort()).toEqual([...HUMAN_MODELS].sort());
+  });
+
+  for (const [name, {depthwise, blocks, macs}] of Object.entries(EXPECTED)) {
+    it(`human ${name}`, async () => {
+      const artifacts = await humanModel(name);
+      const report = await expectSame(artifacts, {tolerance: 1e-4, feed: await oneImage(artifacts)});
+      expect(report.blocks.length).toBe(blocks);
+      expect(report.depthwise.fused).toBe(depthwise);
+      expect(report.macs.fused).toBeGreaterThanOrEqual(macs * report.macs.total);
+      if (blocks > 0) expect(report.nodes.after).toBeLessThan(report.nodes.before);
+    });
+  }
+
+  it('EfficientNet-B0', async () => {
+    const report = await expectSame(efficientNetModel(), {
+      tolerance: 1e-4,
+      feed: {image_input: [2, 64, 96, 3]},
+    });
+    expect(report.depthwise).toEqual({total: 16, fused: 16});
+    expect(report.blocks.map(({block}) => block)).toEqual(Array(16).fill('BlockMBConv'));
+    expect(report.blocks.every(({stages}) => stages.some((stage) => stage.startsWith('gate')))).toBe(true);
+  });
+
+  it('nsfwjs MobileNetV2, a layers model', async () => {
+    const original = await loadLayersModel(tf.io.fromMemory(nsfwModel()));
+    const fused = await fuse(original);
+    const x = seededTensors(3)([2, 224, 224, 3]);
+    const [expected, actual] = [original.predict(x) as tf.Tensor, fused.predict(x) as tf.Tensor];
+    await expectClose(actual, expected, {tolerance: 1e-5});
+    expect(fused.report.depthwise).toEqual({total: 17, fused: 17});
+    tf.dispose([x, expected, actual]);
+    await expectNoLeak(() => {
+      const image = seededTensors(4)([1, 224, 224, 3]);
+      tf.dispose([image, fused.predict(image)]);
+    });
+    original.dispose();
+    fused.dispose();
+  });
+});
+
+/** Shapes to feed: one image where the batch is open, and 320 pixels where the size is. */
+async function oneImage(artifacts: tf.io.ModelArtifacts): Promise<Record<string, readonly number[]>> {
+  const model = await loadGraphModel(tf.io.fromMemory(artifacts));
+  const shapes = model.inputs.map(
+    ({name, shape = []}) =>
+      [name, shape.map((size, axis) => (size > 0 ? size : axis === 0 ? 1 : 320))] as const,
+  );
+  model.dispose();
+  return Object.fromEntries(shapes);
+}

@@ -1,0 +1,73 @@
+/** The oracle of the rewriter: the original model, op by op. */
+import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
+import {fuse, type FuseOptions} from '../../src/fuse.js';
+import type {FusedModel} from '../../src/fused_model.js';
+import type {Report} from '../../src/graph/index.js';
+import {expectClose} from './expect_close.js';
+import {seededTensors} from './random.js';
+
+export interface Comparison {
+  readonly options?: FuseOptions;
+  readonly tolerance?: number;
+  /** Concrete shapes of inputs whose own are open. */
+  readonly feed?: Readonly<Record<string, readonly number[]>>;
+  /** Uniform in [-scale, scale). */
+  readonly scale?: number;
+  /** Besides every block and every default output. */
+  readonly outputs?: readonly string[];
+}
+
+/** Fuses, and fails the spec unless every block's value and every output is the original's. */
+export async function expectSame(
+  artifacts: tf.io.ModelArtifacts,
+  comparison: Comparison = {},
+): Promise<Report> {
+  const original = await loadGraphModel(tf.io.fromMemory(artifacts));
+  const fused = await fuse(original, comparison.options);
+  try {
+    await expectSameValues(original, fused, comparison);
+    return fused.report;
+  } finally {
+    original.dispose();
+    fused.dispose();
+  }
+}
+
+export async function expectSameValues(
+  original: GraphModel,
+  fused: FusedModel,
+  comparison: Comparison,
+): Promise<void> {
+  const {tolerance = 1e-5, feed = {}, scale = 1, outputs = []} = comparison;
+  const make = seededTensors(7);
+  const inputs = Object.fromEntries(
+    original.inputs.map(({name, shape = [], dtype}) => [name, cast(make(feed[name] ?? shape, scale), dtype)]),
+  );
+  const names = [...new Set([...fused.report.blocks.map(({at}) => at), ...original.outputNodes, ...outputs])];
+  const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>
+    quietly(async () => [await model.executeAsync(inputs, names)].flat());
+  const [expected, actual] = [await run(original), await run(fused)];
+  for (const [i, name] of names.entries())
+    await expectClose(actual[i] as tf.Tensor, expected[i] as tf.Tensor, {name, tolerance});
+  tf.dispose([inputs, expected, actual]);
+}
+
+/** Integer inputs are images: bytes. */
+function cast(x: tf.Tensor, dtype: string): tf.Tensor {
+  if (dtype === 'float32') return x;
+  const bytes = tf.tidy(() => tf.cast(tf.mul(tf.abs(x), 255), 'int32'));
+  x.dispose();
+  return bytes;
+}
+
+/** TF.js advises against executeAsync where execute would do; here one call must serve all models. */
+async function quietly<T>(run: () => Promise<T>): Promise<T> {
+  const {warn} = console;
+  console.warn = () => undefined;
+  try {
+    return await run();
+  } finally {
+    console.warn = warn;
+  }
+}
