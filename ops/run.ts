@@ -81,20 +81,16 @@ export function blockGradient(kind: string): tf.GradConfig {
       };
       const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
         reference(call.block, input, namedWeights(call, weights), {differentiable: true});
-      let gradients: tf.Tensor[] | undefined;
-      // TF.js asks for each gradient by itself; the first request computes all of them.
-      const at = (index: number) => (): tf.Tensor => {
-        gradients ??= nestedGrads(forward, saved, dy as tf.Tensor);
-        return gradients[index] as tf.Tensor;
-      };
-      return Object.fromEntries(saved.map((_, index) => [String(index), at(index)]));
+      // All at once, here: TF.js asks for each gradient in a tidy of its own, which would dispose the others.
+      const gradients = nestedGrads(forward, saved, dy as tf.Tensor);
+      return Object.fromEntries(gradients.map((gradient, index) => [String(index), () => gradient]));
     },
   };
 }
 
 /**
- * tf.grads inside a gradient. At depth 0 TF.js would discard the outer tape when the inner pass ends; raising the depth tells
- * it that an outer pass is still reading the tape, and that one also disposes what the inner pass saved.
+ * tf.grads inside a gradient. On its own tape, so that what one block's forward pass saves is freed before the next block's
+ * begins; but for a gradient of a gradient (depth above 0) the outer pass must see the inner one's steps.
  */
 function nestedGrads(
   f: (...inputs: tf.Tensor[]) => tf.Tensor,
@@ -102,10 +98,11 @@ function nestedGrads(
   dy: tf.Tensor,
 ): tf.Tensor[] {
   const {state} = tf.engine();
-  state.gradientDepth++;
+  if (state.gradientDepth > 0) return tf.grads(f)([...inputs], dy);
+  const outerTape = state.activeTape;
   try {
     return tf.grads(f)([...inputs], dy);
   } finally {
-    state.gradientDepth--;
+    state.activeTape = outerTape;
   }
 }
