@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {applyActivation} from '../activation.js';
 import {BlockError, type SpatialStage} from '../block.js';
-import {resolvePad, slideWindow} from '../shapes.js';
+import {padMap, resolvePad, slideWindow} from '../shapes.js';
 import {need, type StageDefinition, type WeightShapes} from './stage.js';
 
 export const spatial: StageDefinition<SpatialStage> = {
@@ -115,19 +115,6 @@ function grouped(x: tf.Tensor4D, filter: tf.Tensor4D, group: number, run: Convol
     return depthwise(tf.reshape(positions, [n, h, w, groups]), tf.reshape(taps, [kh, kw, 1, channels]), run);
   });
   return terms.reduce((sum, term) => tf.add(sum, term));
-}
-
-function padMap(
-  x: tf.Tensor4D,
-  [top, bottom, left, right]: readonly [number, number, number, number],
-): tf.Tensor4D {
-  if (top + bottom + left + right === 0) return x;
-  return tf.pad(x, [
-    [0, 0],
-    [top, bottom],
-    [left, right],
-    [0, 0],
-  ]);
 }
 
 /** Puts `dilation − 1` zeros between the taps of `[kh, kw, group, channels]`. */
