@@ -27,11 +27,29 @@ export const ACTIVATION_NAMES = Object.keys(DEFAULTS) as readonly ActivationName
 export function activationOf(like: ActivationLike | undefined): Activation {
   if (like === undefined) return LINEAR;
   if (typeof like !== 'string') return like;
-  const found = (DEFAULTS as Readonly<Record<string, Activation | undefined>>)[like];
+  const found = defaultOf(like);
   if (!found)
     throw new BlockError(`There is no activation '${like}'; use one of ${ACTIVATION_NAMES.join(', ')}.`);
   return found;
 }
+
+/** Whether `value` is an activation's record: a known name, and every number that goes with it. A clamp may be open-ended. */
+export function isActivation(value: unknown): value is Activation {
+  if (typeof value !== 'object' || value === null || !('fn' in value)) return false;
+  const found = defaultOf(String(value.fn));
+  const given = value as Readonly<Record<string, unknown>>;
+  return (
+    found !== undefined &&
+    Object.keys(found).every(
+      (key) =>
+        key === 'fn' || Number.isFinite(given[key]) || (found.fn === 'clamp' && isInfinite(given[key])),
+    )
+  );
+}
+
+const defaultOf = (name: string): Activation | undefined =>
+  Object.hasOwn(DEFAULTS, name) ? DEFAULTS[name as ActivationName] : undefined;
+const isInfinite = (value: unknown): boolean => value === Infinity || value === -Infinity;
 
 const hardSigmoid = (x: tf.Tensor, slope: number, offset: number): tf.Tensor =>
   tf.clipByValue(tf.add(tf.mul(x, slope), offset), 0, 1);

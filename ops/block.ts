@@ -1,6 +1,6 @@
 /**
  * What a block is: an ordered list of stages, as plain data. From that list come the reference (reference.ts), the
- * gradient (gradient.ts), the input names and shapes (layout.ts), the cost (cost.ts), and the pattern the graph
+ * gradient (run.ts), the input names and shapes (trace.ts), the cost (cost.ts), and the pattern the graph
  * rewriter looks for. This file knows no kernel and no graph.
  *
  * A stage list travels through a TF.js graph as a string attribute, and TF.js lower-cases those, so every key and
@@ -148,25 +148,43 @@ export class BlockError extends Error {
 
 export const LINEAR: Activation = {fn: 'linear'};
 
-/** The attribute a graph node carries. `decodeStages` is its inverse, also after TF.js has lower-cased the text. */
+const FLOAT32_MAX = 3.4028234663852886e38;
+
+/**
+ * The attribute a graph node carries. `decodeStages` is its inverse, also after TF.js has lower-cased the text; only an
+ * infinite bound of a clamp, for which JSON has no word, comes back as the largest float32.
+ */
 export function encodeStages(stages: readonly Stage[]): string {
-  return JSON.stringify(stages);
+  return JSON.stringify(stages, (_key, value: unknown) =>
+    value === Infinity ? FLOAT32_MAX : value === -Infinity ? -FLOAT32_MAX : value,
+  );
 }
 
 const decoded = new Map<string, readonly Stage[]>();
 
-/** Parses what `encodeStages` wrote. Results are shared: the same text gives the same array, so it can key caches. */
+/**
+ * Parses what `encodeStages` wrote. Results are shared: the same text gives the same array, so it can key caches. That each
+ * stage is what its type says is checked by traceBlock.
+ * @throws {BlockError} where the text is no JSON list.
+ */
 export function decodeStages(text: string): readonly Stage[] {
   let stages = decoded.get(text);
-  if (!stages) {
-    try {
-      stages = JSON.parse(text) as readonly Stage[]; // Checked against the spec by whoever runs the block.
-    } catch (error) {
-      throw new BlockError(
-        `A block's 'stages' attribute is not JSON (${String(error)}); was the model file edited?`,
-      );
-    }
-    decoded.set(text, stages);
-  }
+  if (!stages) decoded.set(text, (stages = parseStages(text)));
   return stages;
+}
+
+function parseStages(text: string): readonly Stage[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    throw new BlockError(
+      `A block's 'stages' attribute is not JSON (${String(error)}); was the model file edited?`,
+    );
+  }
+  if (!Array.isArray(parsed))
+    throw new BlockError(
+      `A block's 'stages' attribute is ${text.slice(0, 40)} but must be a list of stages; was the model file edited?`,
+    );
+  return parsed as readonly Stage[];
 }

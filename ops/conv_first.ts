@@ -52,12 +52,13 @@ export const convFirstSpec: BlockSpec = {
   ],
 };
 
-/** Filters `[kh, kw, group, C]`, `[C, αC]` (`[2C, αC]` behind a concat) and `[αC, C']`; biases `[channels]`. All float32. */
+/** Filters `[kh, kw, group, C]`, `[C, αC]` (`[2C, αC]` behind a concat) and `[αC, C']`; biases and prelu slopes `[channels]`. All float32. */
 export interface ConvFirstWeights {
   readonly spatialFilter: tf.Tensor4D;
   readonly spatialBias?: tf.Tensor1D;
   readonly expandFilter: tf.Tensor2D;
   readonly expandBias?: tf.Tensor1D;
+  readonly expandAlpha?: tf.Tensor1D;
   readonly projectFilter: tf.Tensor2D;
   readonly projectBias?: tf.Tensor1D;
 }

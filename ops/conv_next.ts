@@ -68,6 +68,7 @@ export interface ConvNeXtWeights {
   readonly normOffset?: tf.Tensor1D;
   readonly expandFilter: tf.Tensor2D;
   readonly expandBias?: tf.Tensor1D;
+  readonly expandAlpha?: tf.Tensor1D;
   readonly grnGain?: tf.Tensor1D;
   readonly grnOffset?: tf.Tensor1D;
   readonly projectFilter: tf.Tensor2D;

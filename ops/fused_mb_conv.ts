@@ -54,6 +54,8 @@ export interface FusedMBConvWeights {
   readonly expandAlpha?: tf.Tensor1D;
   readonly gateReduceFilter?: tf.Tensor2D;
   readonly gateReduceBias?: tf.Tensor1D;
+  /** Prelu slopes of the squeezed channels. */
+  readonly gateAlpha?: tf.Tensor1D;
   readonly gateExpandFilter?: tf.Tensor2D;
   readonly gateExpandBias?: tf.Tensor1D;
   readonly projectFilter?: tf.Tensor2D;

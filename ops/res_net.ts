@@ -109,12 +109,17 @@ export const basicSpec: BlockSpec = {
   ],
 };
 
-/** Filters `[kh, kw, C_in or group, C_out]` and `[C_in, C_out]`; `shortcutFilter` is `[1, 1, C_in, C_out]`. All float32. */
+/**
+ * Filters `[kh, kw, C_in or group, C_out]` and `[C_in, C_out]`; `shortcutFilter` is `[1, 1, C_in, C_out]`; biases and
+ * prelu slopes `[channels]`. All float32.
+ */
 export interface BottleneckWeights {
   readonly reduceFilter: tf.Tensor2D;
   readonly reduceBias?: tf.Tensor1D;
+  readonly reduceAlpha?: tf.Tensor1D;
   readonly spatialFilter: tf.Tensor4D;
   readonly spatialBias?: tf.Tensor1D;
+  readonly spatialAlpha?: tf.Tensor1D;
   readonly gateReduceFilter?: tf.Tensor2D;
   readonly gateReduceBias?: tf.Tensor1D;
   readonly gateExpandFilter?: tf.Tensor2D;
@@ -123,15 +128,20 @@ export interface BottleneckWeights {
   readonly expandBias?: tf.Tensor1D;
   readonly shortcutFilter?: tf.Tensor4D;
   readonly shortcutBias?: tf.Tensor1D;
+  /** Prelu slopes after the add. */
+  readonly residualAlpha?: tf.Tensor1D;
 }
 
 export interface BasicWeights {
   readonly firstFilter: tf.Tensor4D;
   readonly firstBias?: tf.Tensor1D;
+  readonly firstAlpha?: tf.Tensor1D;
   readonly secondFilter: tf.Tensor4D;
   readonly secondBias?: tf.Tensor1D;
   readonly shortcutFilter?: tf.Tensor4D;
   readonly shortcutBias?: tf.Tensor1D;
+  /** Prelu slopes after the add. */
+  readonly residualAlpha?: tf.Tensor1D;
 }
 
 export interface ResNetOptions extends SpatialConfig {

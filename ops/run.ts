@@ -12,16 +12,26 @@ export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.
   if (!hasKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
   checkTensors(block, x, weights);
   const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
-  return runOrdered(block.kind, encodeStages(block.stages), [x, ...ordered]);
+  return runKernel(block.kind, encodeStages(block.stages), [x, ...ordered]);
 }
 
 /**
- * The same from the inputs in graph order: x, then the weights as traceBlock lists them. TF.js saves inputs of a varying
- * number for a gradient only when they come as an array, as its own Concat does.
+ * The same from the inputs in graph order: x, then the weights as traceBlock lists them. A model file can have been edited,
+ * so they are checked here, before a kernel reads buffers by the shapes it expects.
+ * @throws {BlockError} as reference().
  */
 export function runOrdered(kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D {
-  return tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
+  const {block, x, weights} = readCall(kind, inputs, {stages});
+  const source = x as tf.Tensor; // readCall hands back the tensors it was given.
+  const named = namedWeights({block, x, weights}, weights as tf.Tensor[]);
+  if (!hasKernel(kind, tf.getBackend())) return reference(block, source, named, {differentiable: true});
+  checkTensors(block, source, named);
+  return runKernel(kind, stages, inputs);
 }
+
+/** TF.js saves inputs of a varying number for a gradient only when they come as an array, as its own Concat does. */
+const runKernel = (kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D =>
+  tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
 
 /** Whether a kernel of that name is registered for the backend; TF.js's own type says there always is one. */
 export const hasKernel = (kind: string, backend: string): boolean =>
@@ -44,11 +54,11 @@ export interface BlockCall {
 /** What a kernel function was called with, on any backend. */
 export function readCall(
   kind: string,
-  inputs: tf.NamedTensorInfoMap,
+  inputs: tf.NamedTensorInfoMap | readonly tf.TensorInfo[],
   attrs: tf.NamedAttrMap | undefined,
 ): BlockCall {
   const [x, ...weights] = Object.values(inputs) as tf.TensorInfo[];
-  if (!x) throw new Error(`${kind} was called without x.`);
+  if (!x) throw new BlockError(`${kind} was called without inputs; pass x, then the weights.`);
   return {block: {kind, stages: stagesOf(kind, attrs)}, x, weights};
 }
 
@@ -81,20 +91,16 @@ export function blockGradient(kind: string): tf.GradConfig {
       };
       const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
         reference(call.block, input, namedWeights(call, weights), {differentiable: true});
-      let gradients: tf.Tensor[] | undefined;
-      // TF.js asks for each gradient by itself; the first request computes all of them.
-      const at = (index: number) => (): tf.Tensor => {
-        gradients ??= nestedGrads(forward, saved, dy as tf.Tensor);
-        return gradients[index] as tf.Tensor;
-      };
-      return Object.fromEntries(saved.map((_, index) => [String(index), at(index)]));
+      // All at once, here: TF.js asks for each gradient in a tidy of its own, which would dispose the others.
+      const gradients = nestedGrads(forward, saved, dy as tf.Tensor);
+      return Object.fromEntries(gradients.map((gradient, index) => [String(index), () => gradient]));
     },
   };
 }
 
 /**
- * tf.grads inside a gradient. At depth 0 TF.js would discard the outer tape when the inner pass ends; raising the depth tells
- * it that an outer pass is still reading the tape, and that one also disposes what the inner pass saved.
+ * tf.grads inside a gradient. On its own tape, so that what one block's forward pass saves is freed before the next block's
+ * begins; but for a gradient of a gradient (depth above 0) the outer pass must see the inner one's steps.
  */
 function nestedGrads(
   f: (...inputs: tf.Tensor[]) => tf.Tensor,
@@ -102,10 +108,11 @@ function nestedGrads(
   dy: tf.Tensor,
 ): tf.Tensor[] {
   const {state} = tf.engine();
-  state.gradientDepth++;
+  if (state.gradientDepth > 0) return tf.grads(f)([...inputs], dy);
+  const outerTape = state.activeTape;
   try {
     return tf.grads(f)([...inputs], dy);
   } finally {
-    state.gradientDepth--;
+    state.activeTape = outerTape;
   }
 }

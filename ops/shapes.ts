@@ -1,4 +1,5 @@
 /** Arithmetic of padding and output sizes, as TensorFlow does it. */
+import * as tf from '@tensorflow/tfjs-core';
 import {BlockError, type Pad, type Pair, type Shape4D} from './block.js';
 
 /** Rows and columns of zeros around the input: `[top, bottom, left, right]`. SAME puts the odd one at the end. */
@@ -26,6 +27,17 @@ export function resolvePad(window: Window, input: Shape4D): Padding {
   const [top, bottom] = samePad(input[1], kernel[0], stride[0], dilation[0]);
   const [left, right] = samePad(input[2], kernel[1], stride[1], dilation[1]);
   return [top, bottom, left, right];
+}
+
+/** Zeros around `[N, H, W, C]`; x itself where there are none to add. */
+export function padMap(x: tf.Tensor4D, [top, bottom, left, right]: Padding): tf.Tensor4D {
+  if (top + bottom + left + right === 0) return x;
+  return tf.pad(x, [
+    [0, 0],
+    [top, bottom],
+    [left, right],
+    [0, 0],
+  ]);
 }
 
 /** Height and width after sliding `window` over `[N, H, W, C]`. @throws {BlockError} where nothing is left. */

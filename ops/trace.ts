@@ -3,7 +3,8 @@
  * everything else about a block is read off it.
  */
 import {type Block, BlockError, type ResidualStage, type Shape4D, type Stage} from './block.js';
-import {definitionOf, isKnownStage, type SimpleStage} from './stages/index.js';
+import {checkStages} from './stages/check.js';
+import {definitionOf, type SimpleStage} from './stages/index.js';
 
 export interface WeightInfo {
   /** Input name of the TF.js kernel, e.g. `expandFilter`. */
@@ -31,9 +32,26 @@ export interface Trace {
 
 export const weightName = (stage: Stage, suffix: string): string => stage.name + suffix;
 
+/** By stage list (decodeStages shares them) and input shape: a block is walked many times at few shapes. */
+const traces = new WeakMap<readonly Stage[], Map<string, Trace>>();
+
 /** @throws {BlockError} naming block, stage and both values where a stage cannot take its input. */
 export function traceBlock(block: Block, input: readonly number[]): Trace {
+  if (!Array.isArray(block.stages))
+    throw new BlockError(
+      `${block.kind}: stages is ${typeof block.stages} but must be a list; pass {kind, stages}.`,
+    );
+  let known = traces.get(block.stages);
+  if (!known) traces.set(block.stages, (known = new Map<string, Trace>()));
+  const key = input.join();
+  let trace = known.get(key);
+  if (!trace) known.set(key, (trace = walk(block, input)));
+  return trace;
+}
+
+function walk(block: Block, input: readonly number[]): Trace {
   const shape = checkInput(block, input);
+  checkStages(block.kind, block.stages);
   const stages: TracedStage[] = [];
   let current = shape;
   for (const stage of block.stages) {
@@ -42,7 +60,19 @@ export function traceBlock(block: Block, input: readonly number[]): Trace {
         ? traceResidual(block, stage, current, shape, stages)
         : traceSimple(block, stage, current, shape, stages, false);
   }
-  return {stages, input: shape, output: current, weights: stages.flatMap((traced) => traced.weights)};
+  const weights = stages.flatMap((traced) => traced.weights);
+  checkNames(block, weights);
+  return {stages, input: shape, output: current, weights};
+}
+
+/** Two stages of one name would read each other's weights. */
+function checkNames({kind}: Block, weights: readonly WeightInfo[]): void {
+  const names = weights.map(({name}) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice)
+    throw new BlockError(
+      `${kind}: two stages have a weight '${twice}'; give each stage, also in a shortcut, a name of its own.`,
+    );
 }
 
 function checkInput({kind}: Block, input: readonly number[]): Shape4D {
@@ -69,8 +99,6 @@ function traceSimple(
   inShortcut: boolean,
 ): Shape4D {
   const at = `${block.kind}.${stage.name}`;
-  if (!isKnownStage(stage.op))
-    throw new BlockError(`${at}: there is no stage '${stage.op}' in this version; update tfjs-block-fusion.`);
   const definition = definitionOf(stage);
   const output = definition.outShape(stage, input, blockInput, at);
   const shapes = Object.entries(definition.weights(stage, input));

@@ -23,9 +23,7 @@ const DEFINITIONS: {readonly [Op in SimpleStage['op']]: StageDefinition<Extract<
   padchannels: padChannels,
 };
 
-/** The definition of `stage`'s kind, or undefined for an op name this version does not know. */
+/** The definition of `stage`'s kind; checkStages has seen that there is one. */
 export function definitionOf<S extends SimpleStage>(stage: S): StageDefinition<S> {
   return DEFINITIONS[stage.op] as unknown as StageDefinition<S>; // The table's type ties each op to its own stage type.
 }
-
-export const isKnownStage = (op: string): boolean => op === 'residual' || op in DEFINITIONS;

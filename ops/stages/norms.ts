@@ -18,12 +18,17 @@ export const layerNorm: StageDefinition<LayerNormStage> = {
   },
 };
 
+/** Far below any sum of squares that is not 0, and its root below what epsilon lets count. */
+const TINY = 1e-30;
+
 export const grn: StageDefinition<GrnStage> = {
   weights: (_stage, input) => ({Gain: [input[3]], Offset: [input[3]]}),
   outShape: unchanged,
   macs: none,
-  apply({epsilon}, x, weights) {
-    const norm = tf.sqrt(tf.sum(tf.square(x), [1, 2], true));
+  apply({epsilon}, x, weights, _blockInput, {differentiable}) {
+    const squares = tf.sum(tf.square(x), [1, 2], true);
+    // The root has no slope at 0: a channel that is 0 everywhere would make every gradient NaN.
+    const norm = tf.sqrt(differentiable ? tf.maximum(squares, TINY) : squares);
     const relative = tf.div(norm, tf.add(tf.mean(norm, 3, true), epsilon));
     const response = tf.add(tf.mul(need(weights, 'Gain'), tf.mul(x, relative)), need(weights, 'Offset'));
     return tf.add(x, response);

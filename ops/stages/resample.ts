@@ -1,18 +1,42 @@
 /** Stages without weights that change the map's size: pooling and blur-pooling. */
 import * as tf from '@tensorflow/tfjs-core';
-import {BlockError, type BlurPoolStage, type PoolStage} from '../block.js';
-import {slideWindow} from '../shapes.js';
+import {BlockError, type BlurPoolStage, type PoolStage, type Shape4D} from '../block.js';
+import {type Padding, padMap, resolvePad, slideWindow} from '../shapes.js';
 import type {StageDefinition} from './stage.js';
 
 export const pool: StageDefinition<PoolStage> = {
   weights: () => ({}),
   outShape: (stage, input, _blockInput, at) => [input[0], ...slideWindow(stage, input, at), input[3]],
   macs: () => 0,
-  apply({mode, kernel, stride, pad}, x) {
-    const run = mode === 'max' ? tf.maxPool : tf.avgPool;
-    return run(x, [...kernel], [...stride], pad);
+  apply(stage, x, _weights, _blockInput, {differentiable}) {
+    const {mode, kernel, stride, pad} = stage;
+    if (mode === 'max') return tf.maxPool(x, [...kernel], [...stride], pad);
+    const padding = resolvePad(stage, x.shape);
+    if (!differentiable || padding.every((size) => size === 0))
+      return tf.avgPool(x, [...kernel], [...stride], pad);
+    // TF.js divides the gradient by the whole window also where part of it lies outside the map. So: whole windows over a
+    // padded map, scaled by how much of each is inside.
+    const whole = tf.avgPool(padMap(x, padding), [...kernel], [...stride], 'valid');
+    return tf.mul(
+      whole,
+      tf.tensor4d(windowShares(stage, x.shape, padding), [1, whole.shape[1], whole.shape[2], 1]),
+    );
   },
 };
+
+/** Window size over the number of its pixels inside the map, for each place of the window, row by row. */
+function windowShares({kernel, stride}: PoolStage, input: Shape4D, padding: Padding): number[] {
+  const shares = (axis: 0 | 1, before: number, after: number): number[] => {
+    const [size, taps, step] = [input[axis + 1] as number, kernel[axis], stride[axis]];
+    const places = Math.floor((size + before + after - taps) / step) + 1;
+    return Array.from({length: places}, (_, i) => {
+      const start = i * step - before;
+      return taps / (Math.min(start + taps, size) - Math.max(start, 0));
+    });
+  };
+  const columns = shares(1, padding[2], padding[3]);
+  return shares(0, padding[0], padding[1]).flatMap((row) => columns.map((column) => row * column));
+}
 
 export const blurPool: StageDefinition<BlurPoolStage> = {
   weights: () => ({}),

@@ -1,8 +1,8 @@
 /** Spatial convolution: depth-wise, grouped of any width, or full, with any kernel, stride, dilation and padding. */
 import * as tf from '@tensorflow/tfjs-core';
 import {applyActivation} from '../activation.js';
-import {BlockError, type Shape4D, type SpatialStage} from '../block.js';
-import {resolvePad, slideWindow} from '../shapes.js';
+import {BlockError, type SpatialStage} from '../block.js';
+import {padMap, resolvePad, slideWindow} from '../shapes.js';
 import {need, type StageDefinition, type WeightShapes} from './stage.js';
 
 export const spatial: StageDefinition<SpatialStage> = {
@@ -11,7 +11,7 @@ export const spatial: StageDefinition<SpatialStage> = {
 
   outShape(stage, input, _blockInput, at) {
     const {group, channels, stride, dilation} = stage;
-    if (group < 1 || input[3] % group !== 0) {
+    if (input[3] % group !== 0) {
       throw new BlockError(
         `${at}: ${input[3]} channels do not divide into groups of ${group}; the filter is for other channels.`,
       );
@@ -117,19 +117,6 @@ function grouped(x: tf.Tensor4D, filter: tf.Tensor4D, group: number, run: Convol
   return terms.reduce((sum, term) => tf.add(sum, term));
 }
 
-function padMap(
-  x: tf.Tensor4D,
-  [top, bottom, left, right]: readonly [number, number, number, number],
-): tf.Tensor4D {
-  if (top + bottom + left + right === 0) return x;
-  return tf.pad(x, [
-    [0, 0],
-    [top, bottom],
-    [left, right],
-    [0, 0],
-  ]);
-}
-
 /** Puts `dilation − 1` zeros between the taps of `[kh, kw, group, channels]`. */
 function dilateFilter(filter: tf.Tensor4D, dilation: readonly [number, number]): tf.Tensor4D {
   const [kh, kw, group, channels] = filter.shape;
@@ -150,10 +137,4 @@ function dilateFilter(filter: tf.Tensor4D, dilation: readonly [number, number]):
     [0, 0, 0, 0],
     [height - dilation[0] + 1, kw * dilation[1] - dilation[1] + 1, group, channels],
   );
-}
-
-/** Shared with the block-level checks: which of the three kinds a spatial stage is, for `[N, H, W, C]`. */
-export function spatialKind(stage: SpatialStage, input: Shape4D): 'depthwise' | 'grouped' | 'full' {
-  if (stage.group === input[3]) return stage.group === 1 && stage.channels > 1 ? 'depthwise' : 'full';
-  return stage.group === 1 ? 'depthwise' : 'grouped';
 }
