@@ -10,6 +10,8 @@ const CHROMIUM_FLAGS = [
   '--enable-unsafe-webgpu',
   '--use-webgpu-adapter=swiftshader',
   '--enable-unsafe-swiftshader',
+  // See node_setup.ts.
+  '--enable-dawn-features=disable_workgroup_init',
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
