@@ -22,8 +22,7 @@ import {onBackend} from './support/environment.js';
 const KIND = 'BlockMBConv';
 const blockOf = (...stages: readonly Stage[]): Block => ({kind: KIND, stages});
 /** A stage with fields that its type forbids, as a model file or a JavaScript caller may bring it. */
-const broken = (stage: Stage, changes: Readonly<Record<string, unknown>>): Stage =>
-  ({...stage, ...changes}) as Stage;
+const broken = (stage: Stage, changes: Readonly<Record<string, unknown>>): Stage => ({...stage, ...changes});
 
 const spatial = spatialStage('spatial', {kernel: 3, group: 1, channels: 8});
 const project = pointwiseStage('project', 8);

@@ -299,7 +299,7 @@ onBackend('cpu', 'typed ops', () => {
   it('run the kernel that is registered, not the reference', async () => {
     const {kind, stages, input, op} = MOBILE[0] as Row;
     const drawn = drawBlock({kind, stages}, input, 1);
-    const {kernelNames} = await tf.profile(() => void op(drawn.x, drawn.weights as never).dispose());
+    const {kernelNames} = await tf.profile(() => op(drawn.x, drawn.weights as never).dispose());
     expect(kernelNames).toContain(kind);
     disposeDrawn(drawn);
   });
