@@ -1,7 +1,6 @@
 /** Specs as data: their cases fit, near misses say what misses, and stages survive the trip through a graph attribute. */
 import {
   ACTIVATION_NAMES,
-  activationOf,
   type Block,
   BLOCK_SPECS,
   BlockError,
@@ -207,22 +206,19 @@ describe('fitSpec', () => {
   });
 
   it('sees the channels that enter each stage', () => {
-    const spec = specOf('BlockBottleneck');
-    const stages = [
-      pointwiseStage('reduce', 4),
-      spatialStage('spatial', {kernel: 3, group: 4, channels: 4, activation: activationOf('relu')}),
-      expand,
-    ];
-    expect(() => checkBlock(spec, {kind: spec.kind, stages}, [1, 4, 4, 8])).not.toThrow();
-    expect(() =>
-      checkBlock(
-        spec,
-        {kind: spec.kind, stages: [stages[0] as Stage, {...depthwise, channels: 4}, expand]},
-        [1, 4, 4, 8],
-      ),
-    ).toThrowError(
+    const spec = specOf('BlockMBConv');
+    const through = (hidden: number): Block => ({
+      kind: spec.kind,
+      stages: [
+        pointwiseStage('expand', hidden),
+        spatialStage('spatial', {kernel: 3, group: 4, channels: hidden}),
+        project,
+      ],
+    });
+    expect(() => checkBlock(spec, through(8), [1, 4, 4, 8])).not.toThrow();
+    expect(() => checkBlock(spec, through(4), [1, 4, 4, 8])).toThrowError(
       BlockError,
-      /BlockBottleneck.spatial: another kind of convolution: found depthwise, needed full or grouped/,
+      /BlockMBConv.spatial: another kind of convolution: found full, needed depthwise or grouped/,
     );
   });
 });
