@@ -43,6 +43,7 @@ const spatial = (
 ): Stage => spatialStage('spatial', {channels: 12, ...options});
 
 /** `[name, stages, input]`. */
+// prettier-ignore
 const STAGES: readonly (readonly [string, readonly Stage[], Shape4D])[] = [
   ['depth-wise', [spatial({kernel: 3, group: 1})], [2, 5, 6, 12]],
   ['depth-wise with a multiplier of 3', [spatial({kernel: [2, 3], group: 1})], [1, 5, 6, 4]],
@@ -83,7 +84,7 @@ const STAGES: readonly (readonly [string, readonly Stage[], Shape4D])[] = [
     [pointwiseStage('expand', 9), residualStage([spatialStage('shortcut', {kernel: 1, group: 5, channels: 9})], 'relu')],
     [2, 3, 4, 5],
   ],
-]; // prettier-ignore
+];
 
 /** Every activation with its usual numbers, and some with others. */
 const ACTIVATIONS: readonly Activation[] = [

@@ -115,5 +115,7 @@ function checkShortcut(kind: string, shortcut: readonly Stage[]): void {
 }
 
 /** JSON, except that what JSON has no word for (undefined, NaN, Infinity) is named. */
-const print = (value: unknown): string =>
-  typeof value === 'number' ? String(value) : ((JSON.stringify(value) as string | undefined) ?? 'missing');
+function print(value: unknown): string {
+  if (value === undefined) return 'missing';
+  return typeof value === 'number' ? String(value) : JSON.stringify(value);
+}
