@@ -171,10 +171,12 @@ export class CommandLog {
       return buffer;
     });
     for (const [name, what] of UNREPEATABLE) {
-      hooks.replace(encoder, name, (original: (...args: never[]) => never) => (...args: never[]) => {
+      const original = encoder[name].bind(encoder) as (...args: unknown[]) => never;
+      const refusing = (...args: unknown[]): never => {
         this.#refuse(what);
         return original(...args);
-      });
+      };
+      Object.defineProperty(encoder, name, {value: refusing, configurable: true});
     }
   }
 

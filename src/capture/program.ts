@@ -17,6 +17,8 @@ export interface Program {
   /** Run once, in order: their results never change. */
   readonly folded: readonly Command[];
   readonly outputs: readonly RecordedOutput[];
+  /** Positions of outputs that no input changes. */
+  readonly constantOutputs: readonly number[];
   /** Buffers that hold intermediate results between the steps. */
   readonly intermediates: readonly Lifetime[];
 }
@@ -39,7 +41,10 @@ export function programOf({commands, outputs}: Recording): Program {
   const steps = needed.filter(isStep);
   const folded = needed.filter((command) => !isStep(command));
   const intermediates = lifetimesOf(steps, dependent, returned);
-  return {steps, folded, outputs, intermediates};
+  const isConstant = ({from}: RecordedOutput): boolean =>
+    from.kind === 'buffer' && from.buffer.role === 'temporary' && !dependent.has(from.buffer);
+  const constantOutputs = outputs.flatMap((output, i) => (isConstant(output) ? [i] : []));
+  return {steps, folded, outputs, constantOutputs, intermediates};
 }
 
 /** Buffers whose content can differ between predictions. A weight that is written is state, and counts as such. */

@@ -70,19 +70,19 @@ export async function readTensors(
   if (tensors.some((tensor, i) => !buffers[i] || access.valuesOf(tensor) !== undefined)) {
     return Promise.all(tensors.map((tensor) => tensor.data()));
   }
-  return readBuffers(access, tensors, buffers);
+  const locations = buffers.map((buffer) => buffer && {buffer, offset: 0});
+  return readLocations(access, tensors, locations);
 }
 
-export async function readBuffers(
+export async function readLocations(
   access: BackendAccess,
   readables: readonly Readable[],
-  buffers: readonly (GPUBuffer | undefined)[],
+  locations: readonly (Location | undefined)[],
 ): Promise<tf.TypedArray[]> {
   const layout = readLayout(readables);
   const staging = createStaging(access.device, layout.total);
   access.flush();
   const encoder = access.device.createCommandEncoder();
-  const locations = buffers.map((buffer) => buffer && {buffer, offset: 0});
   copyToStaging(encoder, staging, {locations, layout});
   access.queue.submit([encoder.finish()]);
   try {

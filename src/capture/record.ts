@@ -14,13 +14,19 @@ export interface NamedResult {
 /** What is recorded. The caller names the node at work, where it knows it, so that messages can. */
 export interface Recordable {
   run(inputs: readonly tf.Tensor[]): NamedResult[] | Promise<NamedResult[]>;
-  readonly nodeAtWork?: () => string | undefined;
+  readonly nodeAtWork?: () => HostOp | undefined;
+}
+
+/** An op that needs values of the GPU in main memory, and the node of the graph where that is known. */
+export interface HostOp {
+  readonly op: string;
+  readonly node: string | undefined;
 }
 
 export type RecordOutcome =
   | {readonly kind: 'recording'; readonly recording: Recording}
   /** The run reads values of the GPU that depend on the inputs: `ops` need them in main memory. */
-  | {readonly kind: 'host'; readonly ops: readonly string[]}
+  | {readonly kind: 'host'; readonly ops: readonly HostOp[]}
   /** The run does something else that cannot be repeated. */
   | {readonly kind: 'obstacle'; readonly reason: string};
 
@@ -144,15 +150,15 @@ class TensorWatch {
   readonly #used = new Set<object>();
   readonly #made = new WeakSet();
   readonly #kernels: string[] = [];
-  readonly #hostOps = new Set<string>();
-  readonly #nodeAtWork: () => string | undefined;
+  readonly #hostOps = new Map<string, HostOp>();
+  readonly #nodeAtWork: () => HostOp | undefined;
   #reads = 0;
 
   constructor(
     access: BackendAccess,
     log: CommandLog,
     known: KnownReads,
-    nodeAtWork: () => string | undefined = () => undefined,
+    nodeAtWork: () => HostOp | undefined = () => undefined,
   ) {
     this.#access = access;
     this.#log = log;
@@ -177,7 +183,7 @@ class TensorWatch {
     });
     this.#hooks.replace(backend, 'read', (read) => (dataId) => {
       const buffer = this.#bufferToRead(dataId);
-      if (buffer && log.dependsOnInput(buffer)) this.#hostOps.add(this.#opAtWork());
+      if (buffer && log.dependsOnInput(buffer)) this.#noteHostOp();
       return read(dataId);
     });
     this.#hooks.replace(backend, 'readSync', (readSync) => (dataId) => {
@@ -195,8 +201,8 @@ class TensorWatch {
     this.#made.add(dataId);
   }
 
-  hostOps(): readonly string[] {
-    return [...this.#hostOps];
+  hostOps(): readonly HostOp[] {
+    return [...this.#hostOps.values()];
   }
 
   weights(): readonly RecordedWeight[] {
@@ -217,7 +223,7 @@ class TensorWatch {
 
   #readSync(buffer: GPUBuffer, dataId: object, known: KnownReads): tf.BackendValues {
     if (this.#log.dependsOnInput(buffer)) {
-      this.#hostOps.add(this.#opAtWork());
+      this.#noteHostOp();
       throw new HostReadError();
     }
     const values = known.get(this.#reads++);
@@ -229,7 +235,8 @@ class TensorWatch {
     );
   }
 
-  #opAtWork(): string {
-    return this.#nodeAtWork() ?? this.#kernels.at(-1) ?? 'tensor.data()';
+  #noteHostOp(): void {
+    const host = this.#nodeAtWork() ?? {op: this.#kernels.at(-1) ?? 'tensor.data()', node: undefined};
+    this.#hostOps.set(`${host.op} ${host.node ?? ''}`, host);
   }
 }

@@ -1,5 +1,5 @@
 /** A program on the GPU: buffers of its own, bind groups made once, and one submit per prediction. */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import {type ArenaPlan, planArena} from './arena.js';
 import type {BackendAccess} from './backend_access.js';
 import type {RecordedBuffer, RecordedOutput} from './commands.js';
@@ -7,10 +7,10 @@ import {constantData, type Location, PackedConstants, uploadsInOrder} from './co
 import {InputBuffers} from './input_buffers.js';
 import type {ImageOptions} from './image_input.js';
 import type {Program} from './program.js';
-import {copyToStaging, mapStaging, readLayout, type ReadLayout} from './read_back.js';
+import {copyToStaging, mapStaging, readLayout, type ReadLayout, readLocations} from './read_back.js';
 import {StagingRing} from './staging_ring.js';
 import {type Locator, StepList} from './step_list.js';
-import {type CaptureInput, gpuValues, type NamedSpec} from './values.js';
+import type {CaptureInput, NamedSpec} from './values.js';
 
 export interface ReplayOptions {
   /** Read-backs on their way at once. */
@@ -35,7 +35,8 @@ export class Replay {
   readonly dispatches: number;
   readonly memory: ReplayMemory;
   readonly #access: BackendAccess;
-  readonly #outputs: readonly RecordedOutput[];
+  #outputs: readonly RecordedOutput[];
+  readonly #constantOutputs: readonly number[];
   readonly #inputs: InputBuffers;
   readonly #steps: StepList;
   readonly #locations: readonly (Location | undefined)[];
@@ -46,6 +47,7 @@ export class Replay {
   constructor(access: BackendAccess, program: Program, specs: readonly NamedSpec[], options: ReplayOptions) {
     this.#access = access;
     this.#outputs = program.outputs;
+    this.#constantOutputs = program.constantOutputs;
     this.#inputs = new InputBuffers(access, specs, options.image);
     this.#owned.push(this.#inputs);
     const arena = planArena(program.intermediates, program.steps, {
@@ -65,15 +67,32 @@ export class Replay {
     this.memory = {arena: pools, sum: arena.sum, live: arena.liveBytes, constants: constantBytes};
   }
 
+  get outputs(): readonly RecordedOutput[] {
+    return this.#outputs;
+  }
+
+  /** Outputs that no input changes are read once, and are values from then on. */
+  async settle(): Promise<void> {
+    const constant = this.#constantOutputs;
+    if (constant.length === 0) return;
+    const outputs = constant.map((i) => this.#outputs[i] as RecordedOutput); // positions among the outputs
+    const values = await readLocations(this.#access, outputs, constant.map((i) => this.#locations[i]));
+    this.#outputs = this.#outputs.map((output, i) => {
+      const found = values[constant.indexOf(i)];
+      return found ? {...output, from: {kind: 'values', values: found}} : output;
+    });
+  }
+
   /** Encodes and submits one prediction. The tensors are new ones, copied out of the capture's buffers; dispose them. */
   tensors(inputs: readonly CaptureInput[]): tf.Tensor[] {
     const encoder = this.#encode(inputs);
     const tensors = this.#outputs.map(({shape, dtype, from}, i) => {
+      // In main memory, where ops that take shapes or indices look for them.
+      if (from.kind === 'values') return tf.tensor(from.values, [...shape], dtype);
       const {tensor, buffer} = this.#access.makeTensor(shape, dtype);
       const source = this.#locations[i];
       const size = this.#layout.sizes[i] ?? 0;
       if (source && size > 0) encoder.copyBufferToBuffer(source.buffer, source.offset, buffer, 0, size);
-      if (from.kind === 'values') this.#write(buffer, from.values, {shape, dtype});
       return tensor;
     });
     this.#access.queue.submit([encoder.finish()]);
@@ -113,15 +132,6 @@ export class Replay {
       dispatches.length > 0 ? (pass) => dispatches.forEach((dispatch) => dispatch(pass)) : undefined,
     );
     return encoder;
-  }
-
-  #write(
-    buffer: GPUBuffer,
-    values: tf.TypedArray,
-    {shape, dtype}: {shape: readonly number[]; dtype: tf.DataType},
-  ): void {
-    const spec = {name: 'constant output', shape, dtype: dtype as NamedSpec['dtype']}; // strings are refused earlier
-    this.#access.queue.writeBuffer(buffer, 0, gpuValues(spec, values) as GPUAllowSharedBufferSource);
   }
 
   /** Gives every recorded buffer its place, and computes the constants. */

@@ -89,7 +89,7 @@ export function writeTensor(
     return undefined;
   }
   // On another backend: a kernel of this one makes TF.js move it here.
-  const here = tf.identity(tensor);
+  const here = tf.clone(tensor);
   const action = writeTensor(access, spec, {tensor: here, target});
   here.dispose();
   return action;
