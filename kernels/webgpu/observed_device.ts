@@ -28,7 +28,10 @@ export function observeDevice(device: GPUDevice): void {
     seen.modules.set(module, parseBindings(descriptor.code));
     return module;
   };
-  const note = (pipeline: GPUComputePipeline, {compute}: GPUComputePipelineDescriptor): GPUComputePipeline => {
+  const note = (
+    pipeline: GPUComputePipeline,
+    {compute}: GPUComputePipelineDescriptor,
+  ): GPUComputePipeline => {
     const bindings = seen.modules.get(compute.module);
     if (bindings) seen.pipelines.set(pipeline, bindings);
     return pipeline;

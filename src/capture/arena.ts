@@ -68,7 +68,12 @@ export function planArena(
     placements.set(life.buffer, {pool, offset});
   }
   const sum = lives.reduce((total, life) => total + aligned(life), 0);
-  return {placements, pools: pools.map(({size}) => size), sum, liveBytes: mostAlive(lives, steps.length, aligned)};
+  return {
+    placements,
+    pools: pools.map(({size}) => size),
+    sum,
+    liveBytes: mostAlive(lives, steps.length, aligned),
+  };
 }
 
 interface Search {

@@ -84,7 +84,7 @@ export class BackendAccess {
           "Call tf.setBackend('webgpu') with @tensorflow/tfjs-backend-webgpu 4.22.0.",
       );
     }
-    this.backend = backend as WebGPUBackend;
+    this.backend = backend as unknown as WebGPUBackend;
     this.#fields = backend as unknown as PrivateFields; // missingFields() has looked.
     this.device = this.#fields.device;
     this.queue = this.#fields.queue;

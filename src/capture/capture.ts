@@ -206,7 +206,8 @@ export class Capture {
    * Without a loss and without a new source it does nothing.
    */
   async recover(source?: CaptureSource): Promise<void> {
-    if (this.#isDisposed) throw new Error('Capture: it is disposed and cannot recover. Capture the model again.');
+    if (this.#isDisposed)
+      throw new Error('Capture: it is disposed and cannot recover. Capture the model again.');
     const {access, kept, runner} = this.#state;
     if (!this.#lost && !source) return;
     if (!source && this.#job.options.recoverable === false) {

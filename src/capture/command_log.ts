@@ -119,7 +119,8 @@ export class CommandLog {
     };
     const unmap = buffer.unmap.bind(buffer);
     buffer.unmap = () => {
-      for (const {offset, bytes} of ranges.splice(0)) this.#upload(buffer, offset, new Uint8Array(bytes.slice(0)));
+      for (const {offset, bytes} of ranges.splice(0))
+        this.#upload(buffer, offset, new Uint8Array(bytes.slice(0)));
       unmap();
     };
   }
@@ -135,11 +136,16 @@ export class CommandLog {
       for (const buffer of list) this.commands.push(...(this.#finished.get(buffer) ?? []));
       submit(list);
     });
-    this.#hooks.replace(queue, 'writeBuffer', (write) => (buffer, bufferOffset, data, dataOffset = 0, size) => {
-      this.#upload(buffer, bufferOffset, bytesOf(data, dataOffset, size));
-      if (size === undefined) write(buffer, bufferOffset, data as GPUAllowSharedBufferSource, dataOffset);
-      else write(buffer, bufferOffset, data as GPUAllowSharedBufferSource, dataOffset, size);
-    });
+    this.#hooks.replace(
+      queue,
+      'writeBuffer',
+      (write) =>
+        (buffer, bufferOffset, data, dataOffset = 0, size) => {
+          this.#upload(buffer, bufferOffset, bytesOf(data, dataOffset, size));
+          if (size === undefined) write(buffer, bufferOffset, data as GPUAllowSharedBufferSource, dataOffset);
+          else write(buffer, bufferOffset, data as GPUAllowSharedBufferSource, dataOffset, size);
+        },
+    );
     for (const [name, what] of UNREPEATABLE_ON_QUEUE) {
       this.#hooks.replace(queue, name, (original: (...args: never[]) => undefined) => (...args: never[]) => {
         this.#refuse(what);
@@ -157,10 +163,13 @@ export class CommandLog {
       return pass;
     });
     const copy = encoder.copyBufferToBuffer.bind(encoder) as (...args: unknown[]) => undefined;
-    encoder.copyBufferToBuffer = ((...args: unknown[]) => {
-      this.#encode(encoded, copyOf(args, (buffer) => this.lifeOf(buffer)));
+    encoder.copyBufferToBuffer = (...args: unknown[]) => {
+      this.#encode(
+        encoded,
+        copyOf(args, (buffer) => this.lifeOf(buffer)),
+      );
       return copy(...args);
-    }) as GPUCommandEncoder['copyBufferToBuffer']; // Two overloads, told apart by copyOf.
+    }; // Two overloads, told apart by copyOf.
     hooks.replace(encoder, 'clearBuffer', (clear) => (buffer, offset = 0, size = buffer.size - offset) => {
       this.#encode(encoded, {kind: 'clear', target: this.lifeOf(buffer), offset, size});
       clear(buffer, offset, size);

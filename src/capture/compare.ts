@@ -16,7 +16,9 @@ export function firstDifference(one: Program, two: Program): string | undefined 
   const twos = [...two.folded, ...two.steps];
   for (const [i, a] of ones.entries()) {
     const b = twos[i];
-    const difference = b ? commandDifference(a, b, pairs, ones) : `${nameOf(a)} runs in one call and not in another`;
+    const difference = b
+      ? commandDifference(a, b, pairs, ones)
+      : `${nameOf(a)} runs in one call and not in another`;
     if (difference !== undefined) return difference;
   }
   const extra = twos[ones.length];

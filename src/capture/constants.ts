@@ -19,7 +19,7 @@ export interface ConstantData {
 /** Sorts the buffers that the folded commands write by how their content comes about. */
 export function constantData({folded}: Program): ConstantData {
   const computed = new Set<RecordedBuffer>();
-  for (let before = -1; before < computed.size; ) {
+  for (let before = -1; before < computed.size;) {
     before = computed.size;
     const read = new Set<RecordedBuffer>();
     for (const command of folded) {
@@ -98,7 +98,8 @@ export class PackedConstants {
 
   locate(data: Uint8Array): Location {
     const offset = this.#places.get(data);
-    if (offset === undefined || !this.#buffer) throw new Error('Constants are located before they are uploaded.');
+    if (offset === undefined || !this.#buffer)
+      throw new Error('Constants are located before they are uploaded.');
     return {buffer: this.#buffer, offset};
   }
 

@@ -14,6 +14,7 @@ export function cutNodes(request: CutRequest): string[] {
   const {graph, inputs, outputs} = request;
   const used = usedNodes(graph, inputs, outputs);
   const weights = new Set(graph.weights.map(({name}) => name));
+  const returned = new Set(outputs.map(baseName));
   const frames = loopFrames(used);
   const blocked = new Set(request.host);
   for (;;) {
@@ -22,7 +23,7 @@ export function cutNodes(request: CutRequest): string[] {
       ({name, children}) =>
         !blocked.has(name) &&
         !weights.has(name) &&
-        (outputs.includes(name) || children.some((child) => blocked.has(child.name))),
+        (returned.has(name) || children.some((child) => blocked.has(child.name))),
     );
     const unfit = cut.filter((node) => !canBeFed(node, {inputs, frames}));
     if (unfit.length === 0) return cut.map(({name}) => name);
@@ -47,7 +48,8 @@ function usedNodes(graph: ModelGraph, inputs: readonly string[], outputs: readon
 function loopFrames(used: readonly GraphNode[]): ReadonlyMap<string, ReadonlySet<GraphNode>> {
   const frames = new Map<string, Set<GraphNode>>();
   for (const enter of used.filter(({op}) => op === 'Enter')) {
-    const name = String(enter.attrParams['frameName']?.value ?? '');
+    const frame = enter.attrParams['frameName']?.value;
+    const name = typeof frame === 'string' ? frame : '';
     const members = frames.get(name) ?? new Set<GraphNode>();
     frames.set(name, members);
     const queue = [enter];
@@ -66,7 +68,7 @@ function spread(
   used: readonly GraphNode[],
   frames: ReadonlyMap<string, ReadonlySet<GraphNode>>,
 ): void {
-  for (let before = -1; before < blocked.size; ) {
+  for (let before = -1; before < blocked.size;) {
     before = blocked.size;
     for (const {name, inputs} of used) if (inputs.some((input) => blocked.has(input.name))) blocked.add(name);
     for (const members of frames.values()) {

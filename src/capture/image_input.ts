@@ -108,7 +108,11 @@ export class ImageInput {
   #upload: Upload | undefined;
 
   /** @throws where the input is not an image: [1, H, W, C] or [H, W, C] with 1, 3 or 4 channels. */
-  constructor(device: GPUDevice, spec: NamedSpec, {target, options}: {target: GPUBuffer; options: ImageOptions}) {
+  constructor(
+    device: GPUDevice,
+    spec: NamedSpec,
+    {target, options}: {target: GPUBuffer; options: ImageOptions},
+  ) {
     imageShape(spec);
     this.#device = device;
     this.#spec = spec;
@@ -122,7 +126,9 @@ export class ImageInput {
   stage(source: ImageSource): (pass: GPUComputePassEncoder) => void {
     const {width, height} = sizeOf(source);
     if (width === 0 || height === 0) {
-      throw new Error(`Capture: the image for input '${this.#spec.name}' is empty. Wait until it has loaded.`);
+      throw new Error(
+        `Capture: the image for input '${this.#spec.name}' is empty. Wait until it has loaded.`,
+      );
     }
     const upload = this.#uploadOf(width, height);
     const {texture, group} = upload;

@@ -2,14 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {BackendAccess} from './backend_access.js';
 import {ImageInput, type ImageOptions} from './image_input.js';
-import {
-  bytesOf,
-  type CaptureInput,
-  gpuValues,
-  isArrayInput,
-  type NamedSpec,
-  writeTensor,
-} from './values.js';
+import {bytesOf, type CaptureInput, gpuValues, isArrayInput, type NamedSpec, writeTensor} from './values.js';
 
 /** What still has to be encoded before the steps. */
 export interface StagedInputs {
@@ -83,7 +76,11 @@ export class InputBuffers {
   }
 }
 
-function bufferCopy(spec: NamedSpec, source: GPUBuffer, target: GPUBuffer): (encoder: GPUCommandEncoder) => void {
+function bufferCopy(
+  spec: NamedSpec,
+  source: GPUBuffer,
+  target: GPUBuffer,
+): (encoder: GPUCommandEncoder) => void {
   const size = bytesOf(spec);
   if (source.size < size || (source.usage & GPUBufferUsage.COPY_SRC) === 0) {
     throw new Error(

@@ -30,7 +30,9 @@ export function inputList(inputs: ExampleInputs, known: readonly Named[] | undef
   const list = isList(inputs) ? [...inputs] : isMap(inputs) ? listOf(inputs, known) : [inputs];
   if (known && list.length !== known.length) {
     const names = known.map(({name}) => `'${name}'`).join(', ');
-    throw new Error(`Capture: the model takes ${known.length} inputs (${names}), but ${list.length} are given.`);
+    throw new Error(
+      `Capture: the model takes ${known.length} inputs (${names}), but ${list.length} are given.`,
+    );
   }
   return list;
 }
@@ -38,7 +40,9 @@ export function inputList(inputs: ExampleInputs, known: readonly Named[] | undef
 const isList = (inputs: ExampleInputs): inputs is readonly Example[] => Array.isArray(inputs);
 
 /** A plain object whose values are inputs; images, buffers, tensors and specs are objects of other kinds. */
-function isMap(inputs: Exclude<ExampleInputs, readonly Example[]>): inputs is Readonly<Record<string, Example>> {
+function isMap(
+  inputs: Exclude<ExampleInputs, readonly Example[]>,
+): inputs is Readonly<Record<string, Example>> {
   return Object.getPrototypeOf(inputs) === Object.prototype && !isSpec(inputs) && !('width' in inputs);
 }
 
@@ -54,16 +58,22 @@ function listOf(map: Readonly<Record<string, Example>>, known: readonly Named[] 
 }
 
 /** @throws where neither the example nor the model tells an input's shape. */
-export function namedSpecs(list: readonly Example[], declared: readonly DeclaredInput[] | undefined): NamedSpec[] {
+export function namedSpecs(
+  list: readonly Example[],
+  declared: readonly DeclaredInput[] | undefined,
+): NamedSpec[] {
   return list.map((example, i) => {
     const model = declared?.[i];
     const name = model?.name ?? `input${i}`;
-    if (example instanceof tf.Tensor) return {name, shape: example.shape, dtype: checkedDType(name, example.dtype)};
+    if (example instanceof tf.Tensor)
+      return {name, shape: example.shape, dtype: checkedDType(name, example.dtype)};
     if (isSpec(example)) return {name, shape: [...example.shape], dtype: example.dtype};
     // A batch that the model leaves open is one; nothing else can be guessed.
     const shape = model?.shape?.map((size, axis) => (axis === 0 && (size ?? -1) < 0 ? 1 : (size ?? -1)));
     if (!model || !shape || shape.some((size) => size < 0)) {
-      throw new Error(`Capture: the shape of input '${name}' is unknown. Give a tensor, or {shape, dtype}, as example.`);
+      throw new Error(
+        `Capture: the shape of input '${name}' is unknown. Give a tensor, or {shape, dtype}, as example.`,
+      );
     }
     return {name, shape, dtype: model.dtype};
   });
@@ -80,10 +90,15 @@ export async function exampleValues(spec: NamedSpec, example: Example | undefine
   const size = tf.util.sizeFromShape([...shape]);
   if (example instanceof tf.Tensor) return {values: (await example.data()).slice(), shape, dtype};
   if (isArrayInput(example) && example.length === size) {
-    return {values: dtype === 'float32' ? Float32Array.from(example) : Int32Array.from(example), shape, dtype};
+    return {
+      values: dtype === 'float32' ? Float32Array.from(example) : Int32Array.from(example),
+      shape,
+      dtype,
+    };
   }
   const spread = (i: number): number => ((i * 7919) % 251) / 251;
-  if (dtype === 'float32') return {values: Float32Array.from({length: size}, (_, i) => spread(i)), shape, dtype};
+  if (dtype === 'float32')
+    return {values: Float32Array.from({length: size}, (_, i) => spread(i)), shape, dtype};
   const most = dtype === 'bool' ? 2 : 256;
   return {values: Int32Array.from({length: size}, (_, i) => Math.floor(most * spread(i))), shape, dtype};
 }

@@ -6,11 +6,12 @@ import type {RecordedWeight, Recording} from './commands.js';
 import {firstDifference} from './compare.js';
 import {watchingNodes} from './graph_access.js';
 import {cutNodes} from './graph_cut.js';
+import {levelRun} from './levels.js';
 import {type Program, programOf} from './program.js';
 import {type HostOp, record, type Recordable} from './record.js';
 import {Replay, type ReplayOptions} from './replay.js';
 import type {GraphParts, OpenSource, Run} from './source.js';
-import {type HostValues, type NamedSpec, variationOf} from './values.js';
+import {type ArrayInput, type HostValues, type NamedSpec, variationOf} from './values.js';
 
 /** How predictions run. */
 export type Prepared =
@@ -52,9 +53,7 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   const {source, examples} = request;
   const {graph} = source;
   const recorded = await (graph
-    ? watchingNodes(graph.graph, (nodeAtWork) =>
-        recordTwice(access, {run: source.run, nodeAtWork}, examples),
-      )
+    ? watchingNodes(graph.graph, (nodeAtWork) => recordTwice(access, {run: source.run, nodeAtWork}, examples))
     : recordTwice(access, {run: source.run}, examples));
   if (recorded.kind === 'obstacle') return {mode: 'plain', reason: recorded.reason};
   if (recorded.kind === 'program') {
@@ -129,11 +128,24 @@ async function prepareSegments(
       continue;
     }
     const replay = await buildReplay(access, recorded.program, request);
-    const rest = parts.runPart(cut, outputs);
+    const rest = await restAfter(access, replay, {request, parts, cut});
     const hostOps = [...new Set(found.map(({op}) => op))];
     return {mode: 'segments', reason: reason(), replay, weights: recorded.recording.weights, rest, hostOps};
   }
   return {mode: 'plain', reason: `${reason()}, and no part of the graph comes before`};
+}
+
+async function restAfter(
+  access: BackendAccess,
+  replay: Replay,
+  {request, parts, cut}: {request: PrepareRequest; parts: GraphParts; cut: readonly string[]},
+): Promise<Run> {
+  const examples = replay.tensors(request.examples.map(({values}) => values as ArrayInput));
+  try {
+    return await levelRun(access, parts, {feeds: cut, examples});
+  } finally {
+    tf.dispose(examples);
+  }
 }
 
 /** TF.js compares what is fed with the node's own `dtype` attribute, which for a comparison is that of its inputs. */

@@ -55,7 +55,7 @@ function dependentBuffers(commands: readonly Command[]): ReadonlySet<RecordedBuf
     for (const buffer of writesOf(command)) if (buffer.role !== 'temporary') dependent.add(buffer);
   }
   // A buffer may be read before the command that makes it dependent, so one sweep is not always enough.
-  for (let before = -1; before < dependent.size; ) {
+  for (let before = -1; before < dependent.size;) {
     before = dependent.size;
     spread(commands, dependent);
   }
@@ -95,7 +95,10 @@ function lifetimesOf(
   const touch = (buffer: RecordedBuffer, step: number, isRead: boolean): void => {
     if (buffer.role !== 'temporary' || !dependent.has(buffer)) return;
     const known = lives.get(buffer);
-    lives.set(buffer, known ? {...known, last: step} : {buffer, first: step, last: step, isReadFirst: isRead});
+    lives.set(
+      buffer,
+      known ? {...known, last: step} : {buffer, first: step, last: step, isReadFirst: isRead},
+    );
   };
   steps.forEach((command, step) => {
     for (const buffer of readsOf(command)) touch(buffer, step, true);

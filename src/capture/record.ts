@@ -77,7 +77,10 @@ async function recordOnce(
   for (const {dataId} of tensors) access.backend.uploadToGPU(dataId);
   access.flush();
   const buffers = tensors.map((tensor) => access.bufferOf(tensor));
-  const log = new CommandLog(access, buffers.filter((buffer) => buffer !== undefined));
+  const log = new CommandLog(
+    access,
+    buffers.filter((buffer) => buffer !== undefined),
+  );
   const watch = new TensorWatch(access, log, known, what.nodeAtWork);
   for (const {dataId} of tensors) watch.ignore(dataId);
   const before = engine.state.numTensors;
@@ -173,14 +176,19 @@ class TensorWatch {
       this.#made.add(dataId);
       return dataId;
     });
-    this.#hooks.replace(tf.engine(), 'runKernel', (runKernel: (...args: never[]) => unknown) => (...args: never[]) => {
-      this.#kernels.push(String(args[0]));
-      try {
-        return runKernel(...args) as never; // runKernel is generic in its result; it passes through.
-      } finally {
-        this.#kernels.pop();
-      }
-    });
+    this.#hooks.replace(
+      tf.engine(),
+      'runKernel',
+      (runKernel: (...args: never[]) => unknown) =>
+        (...args: never[]) => {
+          this.#kernels.push(String(args[0]));
+          try {
+            return runKernel(...args) as never; // runKernel is generic in its result; it passes through.
+          } finally {
+            this.#kernels.pop();
+          }
+        },
+    );
     this.#hooks.replace(backend, 'read', (read) => (dataId) => {
       const buffer = this.#bufferToRead(dataId);
       if (buffer && log.dependsOnInput(buffer)) this.#noteHostOp();
@@ -230,9 +238,7 @@ class TensorWatch {
     if (values) return values;
     const dtype = this.#access.tensorMap.get(dataId)?.dtype ?? 'float32';
     const bytes = this.#access.backend.getBufferData(buffer);
-    throw new ValuesNeeded(
-      bytes.then((data) => tf.util.convertBackendValuesAndArrayBuffer(data, dtype) as tf.BackendValues),
-    );
+    throw new ValuesNeeded(bytes.then((data) => tf.util.convertBackendValuesAndArrayBuffer(data, dtype)));
   }
 
   #noteHostOp(): void {

@@ -64,7 +64,11 @@ async function copyWeights(
     let bytes = 0;
     const end = onGPU.findIndex(({buffer}, i) => (bytes += buffer.size) > BYTES_AT_ONCE && i > 0);
     const batch = onGPU.splice(0, end < 0 ? onGPU.length : end);
-    const values = await readLocations(access, batch, batch.map(({buffer}) => ({buffer, offset: 0})));
+    const values = await readLocations(
+      access,
+      batch,
+      batch.map(({buffer}) => ({buffer, offset: 0})),
+    );
     batch.forEach(({dataId}, i) => {
       const array = values[i];
       if (array) copies.set(dataId, array);
@@ -80,8 +84,9 @@ const PRIORITY = 3;
 export async function restartBackend({backend}: BackendAccess): Promise<void> {
   if (tf.backend() !== backend) return;
   const name = tf.getBackend();
-  const factory = tf.findBackendFactory(name);
-  if (!factory) throw new Error(`Capture: TF.js has no factory for '${name}'. Register a new backend, then recover().`);
+  const factory = tf.findBackendFactory(name) as ReturnType<typeof tf.findBackendFactory> | undefined;
+  if (!factory)
+    throw new Error(`Capture: TF.js has no factory for '${name}'. Register a new backend, then recover().`);
   tf.removeBackend(name);
   tf.registerBackend(name, factory, PRIORITY);
   if (!(await tf.setBackend(name))) {

@@ -76,7 +76,11 @@ export class Replay {
     const constant = this.#constantOutputs;
     if (constant.length === 0) return;
     const outputs = constant.map((i) => this.#outputs[i] as RecordedOutput); // positions among the outputs
-    const values = await readLocations(this.#access, outputs, constant.map((i) => this.#locations[i]));
+    const values = await readLocations(
+      this.#access,
+      outputs,
+      constant.map((i) => this.#locations[i]),
+    );
     this.#outputs = this.#outputs.map((output, i) => {
       const found = values[constant.indexOf(i)];
       return found ? {...output, from: {kind: 'values', values: found}} : output;
@@ -144,7 +148,9 @@ export class Replay {
     constants.upload(this.#access);
     this.#owned.push(constants);
     const pools = arena.pools.map((size, i) => this.#createBuffer(`capture arena ${i}`, size));
-    const results = new Map([...computed].map((buffer) => [buffer, this.#createBuffer('capture result', buffer.size)]));
+    const results = new Map(
+      [...computed].map((buffer) => [buffer, this.#createBuffer('capture result', buffer.size)]),
+    );
     const locator = {
       locate: (buffer: RecordedBuffer): Location => {
         if (buffer.role === 'weight') return {buffer: buffer.buffer, offset: 0};

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {BackendAccess} from './backend_access.js';
 import type {ImageOptions} from './image_input.js';
+import {levelRun} from './levels.js';
 import {plainInputs} from './plain_inputs.js';
 import type {Prepared} from './prepare.js';
 import {readTensors} from './read_back.js';
@@ -39,10 +40,16 @@ export async function openRunner(
   request: RunnerRequest,
 ): Promise<{runner: Runner; outputs: readonly Described[]}> {
   const {access, prepared, source, specs, examples, image} = request;
-  if (prepared.mode === 'replay') return {runner: replayRunner(prepared.replay), outputs: prepared.replay.outputs};
+  if (prepared.mode === 'replay')
+    return {runner: replayRunner(prepared.replay), outputs: prepared.replay.outputs};
   const inputs = examples.map(({values, shape, dtype}) => tf.tensor(values, [...shape], dtype));
   const replay = prepared.mode === 'segments' ? prepared.replay : undefined;
-  const run = prepared.mode === 'segments' ? prepared.rest : source.run;
+  const {graph} = source;
+  const plain =
+    access && graph && !replay
+      ? await levelRun(access, graph, {feeds: graph.inputs, examples: inputs})
+      : source.run;
+  const run = prepared.mode === 'segments' ? prepared.rest : plain;
   const before = replay ? replay.tensors(inputs) : inputs;
   const {results, isAsync} = await runOnce(run, before);
   const outputs = results.map(({name, tensor: {shape, dtype}}) => ({name, shape, dtype}));
@@ -130,7 +137,9 @@ class PlainRunner implements Runner {
     const {access} = this.#parts;
     const tensors = await this.tensorsAsync(inputs);
     try {
-      return access ? await readTensors(access, tensors) : await Promise.all(tensors.map((tensor) => tensor.data()));
+      return access
+        ? await readTensors(access, tensors)
+        : await Promise.all(tensors.map((tensor) => tensor.data()));
     } finally {
       tf.dispose(tensors);
     }

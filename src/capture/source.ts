@@ -72,7 +72,8 @@ function openGraphModel(model: GraphModel): OpenSource {
   const names = model.inputNodes;
   const outputs = model.outputNodes;
   const graph = graphOf(model);
-  const runPart = (feeds: readonly string[], fetches: readonly string[]): Run => runnerOf(model, feeds, fetches);
+  const runPart = (feeds: readonly string[], fetches: readonly string[]): Run =>
+    runnerOf(model, feeds, fetches);
   const declared = names.map((name, i): DeclaredInput => {
     const info = model.inputs.find((input) => input.name === name) ?? model.inputs[i];
     return {name, shape: info?.shape, dtype: inputDType(info?.dtype)};
@@ -105,13 +106,11 @@ function runnerOf(model: GraphModel, feeds: readonly string[], fetches: readonly
 }
 
 function openLayersModel(model: LayersModel): OpenSource {
-  const declared = model.inputs.map(
-    ({shape, dtype}, i): DeclaredInput => ({
-      name: model.inputNames[i] ?? `input${i}`,
-      shape,
-      dtype: inputDType(dtype),
-    }),
-  );
+  const declared = model.inputs.map(({shape, dtype}, i): DeclaredInput => ({
+    name: model.inputNames[i] ?? `input${i}`,
+    shape,
+    dtype: inputDType(dtype),
+  }));
   return {
     declared,
     weights: model.weights.map((weight) => weight.read()),

@@ -117,16 +117,16 @@ function readyStep(device: GPUDevice, command: Command, locator: Locator): Ready
   }
 }
 
-function readyDispatch(device: GPUDevice, command: DispatchCommand, {locate}: Locator): ReadyDispatch {
+function readyDispatch(device: GPUDevice, command: DispatchCommand, locator: Locator): ReadyDispatch {
   const {pipeline, groups, workgroups, indirect, name} = command;
   const ready = groups.map(({index, layout, bindings, dynamicOffsets}): ReadyGroup => {
     const entries = bindings.map(({binding, buffer, offset, size}) => ({
       binding,
-      resource: {...shifted(locate(buffer), offset), size},
+      resource: {...shifted(locator.locate(buffer), offset), size},
     }));
     return {index, group: device.createBindGroup({label: name, layout, entries}), dynamicOffsets};
   });
   const [x, y, z] = workgroups;
-  const at = indirect && shifted(locate(indirect.buffer), indirect.offset);
+  const at = indirect && shifted(locator.locate(indirect.buffer), indirect.offset);
   return {kind: 'dispatch', pipeline, groups: ready, x, y, z, indirect: at};
 }
