@@ -19,6 +19,7 @@ export class CaptureCache {
   readonly #capacity: number;
   /** In order of use, the latest last. */
   readonly #captures = new Map<string, Promise<Capture>>();
+  readonly #users = new WeakMap<Promise<Capture>, Set<Promise<unknown>>>();
 
   constructor(source: CaptureSource, {capacity = DEFAULT_CAPACITY, ...options}: CaptureCacheOptions = {}) {
     if (!(capacity >= 1)) throw new Error(`CaptureCache: capacity is ${capacity}; it must be 1 or more.`);
@@ -52,11 +53,11 @@ export class CaptureCache {
   }
 
   async executeAsync(inputs: tf.Tensor | readonly tf.Tensor[]): Promise<tf.Tensor[]> {
-    return (await this.get(inputs)).executeAsync(inputs);
+    return this.#use(this.get(inputs), (captured) => captured.executeAsync(inputs));
   }
 
   async predictAsync(inputs: tf.Tensor | readonly tf.Tensor[]): Promise<tf.TypedArray[]> {
-    return (await this.get(inputs)).predictAsync(inputs);
+    return this.#use(this.get(inputs), (captured) => captured.predictAsync(inputs));
   }
 
   /** Disposes all captures. The cache can be used again. */
@@ -66,14 +67,24 @@ export class CaptureCache {
     for (const one of await Promise.allSettled(captures)) if (one.status === 'fulfilled') one.value.dispose();
   }
 
+  /** A capture that is evicted while it is used is disposed when that is over. */
+  #use<Result>(made: Promise<Capture>, run: (captured: Capture) => Promise<Result>): Promise<Result> {
+    const result = made.then(run);
+    const users = this.#users.get(made) ?? new Set();
+    this.#users.set(made, users.add(result));
+    const forget = (): boolean => users.delete(result);
+    result.then(forget, forget);
+    return result;
+  }
+
   #evict(): void {
     for (const [key, oldest] of this.#captures) {
       if (this.#captures.size <= this.#capacity) return;
       this.#captures.delete(key);
-      void oldest.then(
-        (made) => made.dispose(),
-        () => undefined, // the caller who asked for it was told
-      );
+      const users = this.#users.get(oldest) ?? [];
+      void Promise.allSettled([oldest, ...users]).then(([made]) => {
+        if (made?.status === 'fulfilled') (made.value as Capture).dispose(); // else who asked for it was told
+      });
     }
   }
 }

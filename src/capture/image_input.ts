@@ -80,8 +80,11 @@ function pipelineOf(device: GPUDevice): GPUComputePipeline {
   return pipeline;
 }
 
-const isPixelData = (source: ImageSource): source is PixelData =>
-  'data' in source && !(typeof ImageData !== 'undefined' && source instanceof ImageData);
+export const isPixelData = (source: ImageSource): source is PixelData =>
+  'data' in source && !isImageData(source);
+
+const isImageData = (source: ImageSource): source is ImageData =>
+  typeof ImageData !== 'undefined' && source instanceof ImageData;
 
 /** Width and height in pixels, of whatever kind of image. */
 export function sizeOf(source: ImageSource): {width: number; height: number} {
@@ -137,7 +140,7 @@ export class ImageInput {
       const data = source.data as GPUAllowSharedBufferSource;
       this.#device.queue.writeTexture({texture}, data, {bytesPerRow: 4 * width}, extent);
     } else {
-      this.#device.queue.copyExternalImageToTexture({source}, {texture}, extent);
+      this.#copyImage(source, upload);
     }
     const {columns, rows} = imageShape(this.#spec);
     return (pass) => {
@@ -150,6 +153,23 @@ export class ImageInput {
   destroy(): void {
     this.#upload?.texture.destroy();
     this.#params.destroy();
+  }
+
+  #copyImage(source: Exclude<ImageSource, PixelData>, {texture, width, height}: Upload): void {
+    const copy = (image: GPUCopyExternalImageSource): void =>
+      this.#device.queue.copyExternalImageToTexture({source: image}, {texture}, [width, height]);
+    try {
+      copy(source);
+    } catch (error) {
+      // Without hardware decoding a browser may be unable to copy a video frame; a canvas can take it everywhere.
+      const isFrame =
+        !isImageData(source) && error instanceof DOMException && error.name === 'OperationError';
+      const canvas = isFrame ? new OffscreenCanvas(width, height) : undefined;
+      const context = canvas?.getContext('2d');
+      if (!isFrame || !canvas || !context) throw error;
+      context.drawImage(source, 0, 0, width, height);
+      copy(canvas);
+    }
   }
 
   #uploadOf(width: number, height: number): Upload {

@@ -1,6 +1,6 @@
 /** Inputs of a prediction as tensors, for models that run plainly, on whatever backend. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {ImageOptions, ImageSource} from './image_input.js';
+import {type ImageOptions, type ImageSource, isPixelData} from './image_input.js';
 import {type CaptureInput, checkTensor, gpuValues, isArrayInput, type NamedSpec} from './values.js';
 
 /** New tensors, the caller's to dispose. @throws where a shape or dtype does not fit. */
@@ -30,7 +30,9 @@ function imageTensor({shape, dtype}: NamedSpec, source: ImageSource, options: Im
   const {alignCorners = false, halfPixelCenters = false, channels: order = 'rgb', offset = 0} = options;
   const {scale = dtype === 'float32' ? 1 / 255 : 1} = options;
   const [rows = 1, columns = 1, channels = 1] = shape.slice(-3);
-  const pixels = tf.browser.fromPixels(source as ImageData, 4); // TF.js takes all these kinds
+  const pixels = isPixelData(source)
+    ? tf.tensor3d(Float32Array.from(source.data), [source.height, source.width, 4])
+    : tf.browser.fromPixels(source as HTMLCanvasElement, 4); // TF.js takes the others too, but VideoFrame
   const resized: tf.Tensor3D = tf.image.resizeBilinear(
     tf.cast(pixels, 'float32'),
     [rows, columns],

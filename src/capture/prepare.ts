@@ -66,7 +66,15 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
 }
 
 function listOf(ops: readonly HostOp[]): string {
-  const names = ops.map(({op, node}) => (node === undefined ? op : `${op} ('${node}')`));
+  const byOp = new Map<string, HostOp[]>();
+  for (const host of ops) byOp.set(host.op, [...(byOp.get(host.op) ?? []), host]);
+  const names = [...byOp].map(([op, nodes]) => {
+    const times = nodes.length === 1 ? '' : `${nodes.length} × `;
+    const node = nodes[0]?.node;
+    return node === undefined
+      ? `${times}${op}`
+      : `${times}${op} (${nodes.length === 1 ? '' : 'first '}'${node}')`;
+  });
   return `${names.join(', ')} ${ops.length === 1 ? 'runs' : 'run'}`;
 }
 

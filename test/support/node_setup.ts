@@ -1,5 +1,12 @@
 /** Loaded by the Node runner before any spec: TF.js decides at import whether the webgpu backend exists. */
+import {readFile} from 'node:fs/promises';
+import {readFilesWith} from './model_files.js';
 import {useNodeWebGPU} from '../../src/node_webgpu.js';
 
 const webgpu = await useNodeWebGPU();
 afterAll(() => webgpu.dispose());
+
+readFilesWith(async (path) => {
+  const {buffer, byteOffset, byteLength} = await readFile(path);
+  return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer; // readFile never shares memory
+});
