@@ -83,7 +83,7 @@ export class CaptureCache {
       this.#captures.delete(key);
       const users = this.#users.get(oldest) ?? [];
       void Promise.allSettled([oldest, ...users]).then(([made]) => {
-        if (made?.status === 'fulfilled') (made.value as Capture).dispose(); // else who asked for it was told
+        if (made.status === 'fulfilled') made.value.dispose(); // else who asked for it was told
       });
     }
   }

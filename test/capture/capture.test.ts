@@ -94,7 +94,7 @@ onBackend('webgpu', 'capture', () => {
   });
 
   it('takes named and listed inputs of several kinds', async () => {
-    const run = (x: tf.Tensor, indices: tf.Tensor): tf.Tensor => tf.gather(x, indices as tf.Tensor1D);
+    const run = (x: tf.Tensor, indices: tf.Tensor): tf.Tensor => tf.gather(x, indices);
     const specs = [{shape: [5, 2], dtype: 'float32'} as const, tf.tensor1d([4, 0], 'int32')];
     captured = await capture(run, specs);
     const x = make([5, 2]);
@@ -173,7 +173,7 @@ onBackend('webgpu', 'capture', () => {
     const [second] = captured.predict(new Float32Array([0, 0]));
     const difference = tf.sub(second as tf.Tensor, first as tf.Tensor);
     expect([...(await difference.data())]).toEqual([1, 1]);
-    tf.dispose([first as tf.Tensor, second as tf.Tensor, difference]);
+    tf.dispose([first, second, difference]);
   });
 
   it('shares memory among intermediate results', async () => {
@@ -210,9 +210,9 @@ onBackend('webgpu', 'capture', () => {
   it('has several predictions in flight, and answers each with its own', async () => {
     captured = await capture((x: tf.Tensor) => tf.square(x), {shape: [2], dtype: 'float32'}, {inFlight: 3});
     const numbers = [1, 2, 3, 4, 5, 6, 7, 8];
-    const pending = numbers.map((n) => captured?.predictAsync(new Float32Array([n, -n])));
-    const results = await Promise.all(pending);
-    expect(results.map((values) => values?.[0]?.[0])).toEqual(numbers.map((n) => n * n));
+    const one = captured;
+    const results = await Promise.all(numbers.map((n) => one.predictAsync(new Float32Array([n, -n]))));
+    expect(results.map((values) => values[0]?.[0])).toEqual(numbers.map((n) => n * n));
   });
 
   it('works beside other captures and other TF.js work', async () => {
@@ -273,7 +273,7 @@ onBackend('webgpu', 'capture', () => {
   });
 
   it('passes on what the function throws, and leaves the backend in order', async () => {
-    const run = (x: tf.Tensor): tf.Tensor => tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D);
+    const run = (x: tf.Tensor): tf.Tensor => tf.matMul(x, x);
     const {before, after} = await measureMemory(async () => {
       await expectAsync(capture(run, {shape: [2, 3], dtype: 'float32'})).toBeRejectedWithError(/matMul/);
     });

@@ -142,7 +142,7 @@ onBackend('webgpu', 'capture of models', () => {
       ({name, shape}) => [name, make(shape)] as const,
     );
     const weights = Object.fromEntries(entries);
-    const run = (x: tf.Tensor): tf.Tensor => runBlock(block, x as tf.Tensor4D, weights);
+    const run = (x: tf.Tensor): tf.Tensor => runBlock(block, x, weights);
     captured = await capture(run, {shape: example.input, dtype: 'float32'});
     expect(captured.mode)
       .withContext(captured.reason ?? '')

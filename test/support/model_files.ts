@@ -1,5 +1,5 @@
 /** Files of the repository and of installed packages, for tests: from karma's server in a browser, from disk in Node. */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 
 type ReadFile = (path: string) => Promise<ArrayBuffer>;

@@ -8,5 +8,5 @@ afterAll(() => webgpu.dispose());
 
 readFilesWith(async (path) => {
   const {buffer, byteOffset, byteLength} = await readFile(path);
-  return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer; // readFile never shares memory
+  return buffer.slice(byteOffset, byteOffset + byteLength); // readFile never shares memory
 });
