@@ -1,5 +1,6 @@
 /** Functions of tensors, captured: what is replayed, frozen, shared, refused. */
 import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {capture, type Capture} from '../../src/capture/index.js';
 import {onBackend} from '../support/environment.js';
 import {measureMemory} from '../support/expect_no_leak.js';
@@ -205,6 +206,29 @@ onBackend('webgpu', 'capture', () => {
     await taken.data();
     expectSameBits(await captured.predictAsync(x), before);
     tf.dispose([x, taken]);
+  });
+
+  it('costs one submit and one compute pass', async () => {
+    const {run, weights} = smallNet(make);
+    captured = await capture(run, {shape: SHAPE, dtype: 'float32'});
+    const {device, queue} = tf.backend() as WebGPUBackend;
+    const submit = spyOn(queue, 'submit').and.callThrough();
+    const passes: GPUComputePassEncoder[] = [];
+    const createEncoder = device.createCommandEncoder.bind(device);
+    spyOn(device, 'createCommandEncoder').and.callFake((descriptor) => {
+      const encoder = createEncoder(descriptor);
+      const begin = encoder.beginComputePass.bind(encoder);
+      encoder.beginComputePass = (options) => {
+        const pass = begin(options);
+        passes.push(pass);
+        return pass;
+      };
+      return encoder;
+    });
+    await captured.predictAsync(new Float32Array(256));
+    expect(submit).toHaveBeenCalledTimes(1);
+    expect(passes.length).toBe(1);
+    tf.dispose(weights);
   });
 
   it('has several predictions in flight, and answers each with its own', async () => {

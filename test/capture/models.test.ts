@@ -9,33 +9,8 @@ import {onBackend} from '../support/environment.js';
 import {measureMemory} from '../support/expect_no_leak.js';
 import {loadHumanModel} from '../support/model_files.js';
 import {seededTensors} from '../support/random.js';
-import {loadSmallGraph, placeholder, type SmallGraph} from '../support/small_graphs.js';
-import {expectReplayEquals, expectSameBits, valuesOf} from './support.js';
-
-const BOXES = 6;
-
-/** Boxes are scaled, the best are chosen, and the chosen ones gathered and squared. */
-function detector(): SmallGraph {
-  return {
-    nodes: [
-      placeholder('boxes', [BOXES, 4]),
-      placeholder('scores', [BOXES]),
-      {name: 'scaled', op: 'Mul', input: ['boxes', 'scale'], attr: {T: {type: 'DT_FLOAT'}}},
-      {name: 'sure', op: 'Sigmoid', input: ['scores'], attr: {T: {type: 'DT_FLOAT'}}},
-      {name: 'chosen', op: 'NonMaxSuppressionV3', input: ['scaled', 'sure', 'most', 'overlap', 'least']},
-      {name: 'gathered', op: 'GatherV2', input: ['scaled', 'chosen', 'axis'], attr: {batch_dims: {i: '0'}}},
-      {name: 'result', op: 'Square', input: ['gathered']},
-    ],
-    weights: {
-      scale: tf.tensor1d([1, 1, 2, 2]),
-      most: tf.scalar(3, 'int32'),
-      overlap: tf.scalar(0.5),
-      least: tf.scalar(0.5),
-      axis: tf.scalar(0, 'int32'),
-    },
-    outputs: ['result', 'sure'],
-  };
-}
+import {loadSmallGraph, placeholder} from '../support/small_graphs.js';
+import {BOXES, detector, expectReplayEquals, expectSameBits, valuesOf} from './support.js';
 
 onBackend('webgpu', 'capture of models', () => {
   let make: ReturnType<typeof seededTensors>;

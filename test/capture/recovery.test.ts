@@ -4,7 +4,8 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {capture, CaptureCache} from '../../src/capture/index.js';
 import {onBackend} from '../support/environment.js';
 import {measureMemory} from '../support/expect_no_leak.js';
-import {expectSameBits} from './support.js';
+import {loadSmallGraph} from '../support/small_graphs.js';
+import {BOXES, detector, expectSameBits} from './support.js';
 
 const device = (): GPUDevice => (tf.backend() as WebGPUBackend).device;
 
@@ -40,6 +41,24 @@ onBackend('webgpu', 'capture of a lost device', () => {
     expect([...((await two.predictAsync(x))[0] ?? [])]).toEqual([4, 9]);
     one.dispose();
     two.dispose();
+  });
+
+  it('revives a graph model that runs in segments', async () => {
+    const model = await loadSmallGraph(detector());
+    const feeds = {
+      boxes: new Float32Array(BOXES * 4).map((_, i) => i % 5),
+      scores: new Float32Array(BOXES).fill(2),
+    };
+    const captured = await capture(model, feeds);
+    expect(captured.mode).toBe('segments');
+    const before = await captured.predictAsync(feeds);
+    device().destroy();
+    await captured.lost;
+    await captured.recover();
+    expect(captured.mode).toBe('segments');
+    expectSameBits(await captured.predictAsync(feeds), before);
+    captured.dispose();
+    model.dispose();
   });
 
   it('asks for the model where its weights were not kept', async () => {

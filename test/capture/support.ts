@@ -1,6 +1,7 @@
 /** What the capture suites share. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {Capture} from '../../src/capture/index.js';
+import {placeholder, type SmallGraph} from '../support/small_graphs.js';
 
 const bits = (array: tf.TypedArray): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
@@ -38,4 +39,29 @@ export async function expectReplayEquals(
     expectSameBits(await captured.predictAsync(x), expected);
     expectSameBits(await valuesOf(captured.predict(x)), expected);
   }
+}
+
+export const BOXES = 6;
+
+/** Boxes are scaled, the best are chosen, and the chosen ones gathered and squared. */
+export function detector(): SmallGraph {
+  return {
+    nodes: [
+      placeholder('boxes', [BOXES, 4]),
+      placeholder('scores', [BOXES]),
+      {name: 'scaled', op: 'Mul', input: ['boxes', 'scale'], attr: {T: {type: 'DT_FLOAT'}}},
+      {name: 'sure', op: 'Sigmoid', input: ['scores'], attr: {T: {type: 'DT_FLOAT'}}},
+      {name: 'chosen', op: 'NonMaxSuppressionV3', input: ['scaled', 'sure', 'most', 'overlap', 'least']},
+      {name: 'gathered', op: 'GatherV2', input: ['scaled', 'chosen', 'axis'], attr: {batch_dims: {i: '0'}}},
+      {name: 'result', op: 'Square', input: ['gathered']},
+    ],
+    weights: {
+      scale: tf.tensor1d([1, 1, 2, 2]),
+      most: tf.scalar(3, 'int32'),
+      overlap: tf.scalar(0.5),
+      least: tf.scalar(0.5),
+      axis: tf.scalar(0, 'int32'),
+    },
+    outputs: ['result', 'sure'],
+  };
 }
