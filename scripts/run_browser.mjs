@@ -46,7 +46,10 @@ async function runKarma() {
       basePath: process.cwd(),
       frameworks: ['jasmine'],
       plugins: ['karma-jasmine', 'karma-chrome-launcher'],
-      files: [{pattern: BUNDLE, type: 'module'}],
+      files: [
+        {pattern: BUNDLE, type: 'module'},
+        {pattern: 'node_modules/@vladmandic/human/models/*', included: false, watched: false},
+      ],
       browsers: ['Chromium'],
       customLaunchers: {Chromium: {base: 'Chrome', flags: CHROMIUM_FLAGS}},
       client: {jasmine: {random: true, seed: SEED, timeoutInterval: SPEC_TIMEOUT_MS}, clearContext: false},

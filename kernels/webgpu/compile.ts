@@ -5,6 +5,7 @@
 import type {Constants, Dispatch} from '../plan.js';
 import {activationText} from './activation_codes.js';
 import {unroll} from './unroll.js';
+import {observeDevice} from './observed_device.js';
 import {type KernelName, KERNELS} from './wgsl/index.js';
 
 export interface Binding {
@@ -76,6 +77,7 @@ export class PipelineCache {
   readonly #compiled = new Map<string, Compiled>();
 
   constructor(device: GPUDevice) {
+    observeDevice(device);
     this.#device = device;
   }
 

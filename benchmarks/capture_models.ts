@@ -1,0 +1,119 @@
+/** Models to capture: those of npm packages by name, any other by the path of its model.json. */
+import {existsSync} from 'node:fs';
+import {readdir, readFile} from 'node:fs/promises';
+import {createRequire} from 'node:module';
+import {dirname, join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
+import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
+import {type LayersModel, loadLayersModel} from '@tensorflow/tfjs-layers';
+
+const PACKAGES = fileURLToPath(new URL('../../node_modules/', import.meta.url)); // From dist/benchmarks.
+const HUMAN = join(PACKAGES, '@vladmandic/human/models');
+const require = createRequire(import.meta.url);
+
+export interface BenchmarkModel {
+  readonly name: string;
+  readonly model: GraphModel | LayersModel;
+  readonly shape: readonly number[];
+  readonly dtype: 'float32' | 'int32';
+}
+
+/** Where a model leaves its image size open. */
+const OPEN_SIZE = 224;
+const SIZES: Readonly<Record<string, number>> = {handtrack: 320};
+
+/** Names of all models of npm `@vladmandic/human`. */
+export async function humanModels(): Promise<string[]> {
+  const files = await readdir(HUMAN);
+  return files.filter((file) => file.endsWith('.bin')).map((file) => file.replace('.bin', ''));
+}
+
+/** `nsfwjs`, a name of `humanModels`, or the path of a model.json; weights that are not beside it are random. */
+export async function loadModel(name: string): Promise<BenchmarkModel> {
+  const model = name === 'nsfwjs' ? await loadNSFW() : await loadGraph(name);
+  const input = model.inputs[0];
+  const size = SIZES[name] ?? OPEN_SIZE;
+  const shape = (input?.shape ?? []).map((extent, axis) =>
+    (extent ?? -1) >= 0 ? (extent as number) : axis === 0 ? 1 : size,
+  );
+  return {name, model, shape, dtype: input?.dtype === 'int32' ? 'int32' : 'float32'};
+}
+
+async function loadNSFW(): Promise<LayersModel> {
+  const folder = join(PACKAGES, 'nsfwjs/dist/models/mobilenet_v2');
+  const json = require(join(folder, 'model.min.js')) as tf.io.ModelJSON;
+  const weights = Buffer.from(require(join(folder, 'group1-shard1of1.min.js')) as string, 'base64');
+  return loadLayersModel(tf.io.fromMemory(artifactsOf(json, new Uint8Array(weights).buffer)));
+}
+
+async function loadGraph(name: string): Promise<GraphModel> {
+  const path = name.endsWith('.json') ? name : join(HUMAN, `${name}.json`);
+  const json = JSON.parse(await readFile(path, 'utf8')) as tf.io.ModelJSON;
+  const files = json.weightsManifest.flatMap(({paths}) => paths).map((file) => join(dirname(path), file));
+  const specs = json.weightsManifest.flatMap(({weights}) => weights);
+  const data = files.every((file) => existsSync(file))
+    ? new Uint8Array(Buffer.concat(await Promise.all(files.map((file) => readFile(file))))).buffer
+    : randomWeights(specs);
+  return loadGraphModel(tf.io.fromMemory(artifactsOf(json, data)));
+}
+
+function artifactsOf(json: tf.io.ModelJSON, weightData: ArrayBuffer): tf.io.ModelArtifacts {
+  const {weightsManifest, ...rest} = json;
+  return {...rest, weightSpecs: weightsManifest.flatMap(({weights}) => weights), weightData};
+}
+
+/** The integers of EfficientNet-B0, whose converted graph is published without weights: axes, slices, channel counts. */
+const INTEGERS: Readonly<Record<string, readonly number[]>> = {
+  'stack_5/block_3/se_reshape/strided_slice/stack': [0],
+  'stack_5/block_3/se_reshape/strided_slice/stack_1': [1],
+  'stack_5/block_3/se_reshape/Reshape/shape/1': [1],
+  'stack_5/block_3/se_squeeze/Mean/reduction_indices': [1, 2],
+  'stack_0/block_0/se_reshape/Reshape/shape/3': [32],
+  'stack_1/block_0/se_reshape/Reshape/shape/3': [96],
+  'stack_1/block_1/se_reshape/Reshape/shape/3': [144],
+  'stack_2/block_1/se_reshape/Reshape/shape/3': [240],
+  'stack_3/block_2/se_reshape/Reshape/shape/3': [480],
+  'stack_4/block_2/se_reshape/Reshape/shape/3': [672],
+  'stack_5/block_3/se_reshape/Reshape/shape/3': [1152],
+};
+
+function integers(name: string): Int32Array<ArrayBuffer> {
+  const known = Object.entries(INTEGERS).find(([end]) => name.endsWith(end));
+  if (!known)
+    throw new Error(`The weights file is missing, and nothing is known about the integers '${name}'.`);
+  return Int32Array.from(known[1]);
+}
+
+/** Of a scale that keeps activations of order one. */
+function randomWeights(specs: readonly tf.io.WeightsManifestEntry[]): ArrayBuffer {
+  const random = seeded(1);
+  const arrays = specs.map(({name, shape, dtype}) => {
+    const length = tf.util.sizeFromShape(shape);
+    if (dtype === 'int32') return integers(name);
+    const fanIn = shape.length > 1 ? shape.slice(0, -1).reduce((a, b) => a * b, 1) : 1;
+    const isDepthwise = shape.length === 4 && shape[3] === 1;
+    const scale = Math.sqrt(3 / (isDepthwise ? (shape[0] ?? 1) * (shape[1] ?? 1) : fanIn));
+    return Float32Array.from({length}, () => scale * (2 * random() - 1));
+  });
+  return new Uint8Array(Buffer.concat(arrays.map(({buffer}) => new Uint8Array(buffer)))).buffer;
+}
+
+/** Mulberry32: uniform in [0, 1). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Pixel values 0..255 for int32, 0..1 for float32. */
+export function randomInput({shape, dtype}: BenchmarkModel, seed: number): Float32Array | Int32Array {
+  const random = seeded(seed);
+  const length = tf.util.sizeFromShape([...shape]);
+  if (dtype === 'float32') return Float32Array.from({length}, random);
+  return Int32Array.from({length}, () => Math.floor(256 * random()));
+}

@@ -1,0 +1,128 @@
+/** What can be captured: a GraphModel, a LayersModel, or a function of tensors; each as one way to run on a list of inputs. */
+import * as tf from '@tensorflow/tfjs-core';
+import type {GraphModel} from '@tensorflow/tfjs-converter';
+import type {LayersModel} from '@tensorflow/tfjs-layers';
+import {graphOf, type ModelGraph} from './graph_access.js';
+import type {NamedResult} from './record.js';
+import type {InputDType} from './values.js';
+
+export type TensorResult = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+
+/** May return a promise. Must compute its results from its arguments and from tensors that stay the same. */
+export type TensorFunction = (...inputs: tf.Tensor[]) => TensorResult | Promise<TensorResult>;
+
+export type CaptureSource = GraphModel | LayersModel | TensorFunction;
+
+export interface DeclaredInput {
+  readonly name: string;
+  /** Negative or null where the model leaves it open. */
+  readonly shape: readonly (number | null)[] | undefined;
+  readonly dtype: InputDType;
+}
+
+export type Run = (inputs: readonly tf.Tensor[]) => NamedResult[] | Promise<NamedResult[]>;
+
+export interface OpenSource {
+  /** Undefined for a function, which does not tell. */
+  readonly declared: readonly DeclaredInput[] | undefined;
+  readonly run: Run;
+  /** All tensors the model owns; of a function they are found by recording it. */
+  readonly weights: readonly tf.Tensor[];
+  /** For a GraphModel: what it takes to run parts of it. */
+  readonly graph: GraphParts | undefined;
+}
+
+export interface GraphParts {
+  readonly graph: ModelGraph;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Runs the part of the graph between `feeds` and `fetches`. */
+  runPart(feeds: readonly string[], fetches: readonly string[]): Run;
+}
+
+const DTYPES: readonly string[] = ['float32', 'int32', 'bool'];
+
+/** @throws where `source` is none of the three. */
+export function openSource(source: CaptureSource): OpenSource {
+  if (typeof source === 'function') return openFunction(source);
+  if ('executeAsync' in source && 'inputNodes' in source) return openGraphModel(source);
+  if ('apply' in source && 'inputNames' in source) return openLayersModel(source);
+  throw new Error('capture() takes a GraphModel, a LayersModel, or a function of tensors.');
+}
+
+function openFunction(run: TensorFunction): OpenSource {
+  return {
+    declared: undefined,
+    weights: [],
+    graph: undefined,
+    run: (inputs) => {
+      const result = run(...inputs);
+      return result instanceof Promise ? result.then(namedResults) : namedResults(result);
+    },
+  };
+}
+
+function namedResults(result: TensorResult): NamedResult[] {
+  if (result instanceof tf.Tensor) return [{name: 'output', tensor: result}];
+  if (Array.isArray(result)) return result.map((tensor, i) => ({name: `output${i}`, tensor}));
+  return Object.entries(result).map(([name, tensor]) => ({name, tensor}));
+}
+
+function openGraphModel(model: GraphModel): OpenSource {
+  const names = model.inputNodes;
+  const outputs = model.outputNodes;
+  const graph = graphOf(model);
+  const runPart = (feeds: readonly string[], fetches: readonly string[]): Run =>
+    runnerOf(model, feeds, fetches);
+  const declared = names.map((name, i): DeclaredInput => {
+    const info = model.inputs.find((input) => input.name === name) ?? model.inputs[i];
+    return {name, shape: info?.shape, dtype: inputDType(info?.dtype)};
+  });
+  return {
+    declared,
+    run: runPart(names, outputs),
+    weights: Object.values(model.weights as Record<string, tf.Tensor[]>).flat(),
+    graph: graph && {graph, inputs: names, outputs, runPart},
+  };
+}
+
+/** Synchronous where the part allows it; TF.js says so only by refusing. */
+function runnerOf(model: GraphModel, feeds: readonly string[], fetches: readonly string[]): Run {
+  const named = (results: tf.Tensor | tf.Tensor[]): NamedResult[] =>
+    [results].flat().map((tensor, i) => ({name: fetches[i] ?? '', tensor}));
+  let isAsync = false;
+  return (inputs) => {
+    const map = Object.fromEntries(feeds.map((name, i) => [name, inputs[i] as tf.Tensor]));
+    if (!isAsync) {
+      try {
+        return named(model.execute(map, [...fetches]));
+      } catch (error) {
+        if (!(error instanceof Error && error.message.includes('executeAsync'))) throw error;
+        isAsync = true;
+      }
+    }
+    return model.executeAsync(map, [...fetches]).then(named);
+  };
+}
+
+function openLayersModel(model: LayersModel): OpenSource {
+  const declared = model.inputs.map(({shape, dtype}, i): DeclaredInput => ({
+    name: model.inputNames[i] ?? `input${i}`,
+    shape,
+    dtype: inputDType(dtype),
+  }));
+  return {
+    declared,
+    weights: model.weights.map((weight) => weight.read()),
+    graph: undefined,
+    // Not predict(): that slices the batch first, and concatenates what it has sliced.
+    run: (inputs) => {
+      const one = inputs.length === 1 ? inputs[0] : undefined;
+      const result = model.apply(one ?? [...inputs], {training: false}) as tf.Tensor | tf.Tensor[];
+      return [result].flat().map((tensor, i) => ({name: model.outputNames[i] ?? `output${i}`, tensor}));
+    },
+  };
+}
+
+const inputDType = (dtype: string | undefined): InputDType =>
+  DTYPES.includes(dtype ?? '') ? (dtype as InputDType) : 'float32';

@@ -1,0 +1,64 @@
+/** What the capture must know of the backend and of shaders before it can record. */
+import * as tf from '@tensorflow/tfjs-core';
+import {parseBindings} from '../../kernels/webgpu/observed_device.js';
+import {missingFields} from '../../src/capture/backend_access.js';
+import {capture} from '../../src/capture/index.js';
+import {onBackend} from '../support/environment.js';
+
+describe('bindings of a WGSL text', () => {
+  it('tells what is written, in whatever order attributes stand', () => {
+    const bindings = parseBindings(`
+      @group(0) @binding(0) var<storage, read_write> result: array<vec4<f32>>;
+      @binding(1) @group(0) var<storage, read> x: array<f32>;
+      @group(0) @binding(2)
+      var<uniform> uniforms : Uniforms;
+      @group(1) @binding( 0 ) var<storage,read_write> sums: array<atomic<i32>>;
+      @group(1) @binding(1) var<storage> y: array<f32>;
+      @group(1) @binding(2) var image: texture_2d<f32>;
+      // @group(2) @binding(0) var<storage, read_write> comment: array<f32>;
+      /* @group(2) @binding(1) var<storage, read_write> another: array<f32>; */
+      var<workgroup> tile: array<f32, 64>;
+      const name: u32 = 1u;`);
+    expect([...(bindings.get(0) ?? [])]).toEqual([
+      [0, 'write'],
+      [1, 'read'],
+      [2, 'read'],
+    ]);
+    expect([...(bindings.get(1) ?? [])]).toEqual([
+      [0, 'write'],
+      [1, 'read'],
+      [2, 'read'],
+    ]);
+    expect(bindings.get(2)).toBeUndefined();
+  });
+});
+
+onBackend('webgpu', 'access to the backend', () => {
+  it('finds all private fields', () => {
+    expect(missingFields(tf.backend())).toEqual([]);
+  });
+
+  it('runs plainly where one is missing', async () => {
+    const backend = tf.backend() as unknown as {commandEncoder?: unknown};
+    const own = Object.getOwnPropertyDescriptor(backend, 'commandEncoder') as PropertyDescriptor;
+    delete backend.commandEncoder;
+    const captured = await capture((x: tf.Tensor) => tf.square(x), {shape: [2], dtype: 'float32'}).finally(
+      () => Object.defineProperty(backend, 'commandEncoder', own),
+    );
+    expect(captured.mode).toBe('plain');
+    expect(captured.reason).toContain('commandEncoder');
+    expect([...((await captured.predictAsync(new Float32Array([2, 3])))[0] ?? [])]).toEqual([4, 9]);
+    captured.dispose();
+  });
+});
+
+onBackend('cpu', 'capture on another backend', () => {
+  it('runs plainly, and says so', async () => {
+    const captured = await capture((x: tf.Tensor) => tf.square(x), {shape: [2], dtype: 'float32'});
+    expect(captured.mode).toBe('plain');
+    expect(captured.reason).toContain("'cpu' is not the WebGPU backend");
+    const [values] = await captured.predictAsync(new Float32Array([2, 3]));
+    expect([...(values ?? [])]).toEqual([4, 9]);
+    captured.dispose();
+  });
+});

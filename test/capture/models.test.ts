@@ -1,0 +1,144 @@
+/** Models, captured: graph models with and without ops on the CPU, layers models, blocks, trained models. */
+import * as tf from '@tensorflow/tfjs-core';
+import {layers, sequential} from '@tensorflow/tfjs-layers';
+import type {GraphModel} from '@tensorflow/tfjs-converter';
+import {runBlock, traceBlock, type Block, BLOCK_SPECS} from '../../ops/index.js';
+import {capture, type Capture} from '../../src/capture/index.js';
+import {registerBlockKernels} from '../../src/register.js';
+import {onBackend} from '../support/environment.js';
+import {measureMemory} from '../support/expect_no_leak.js';
+import {loadHumanModel} from '../support/model_files.js';
+import {seededTensors} from '../support/random.js';
+import {loadSmallGraph, placeholder} from '../support/small_graphs.js';
+import {BOXES, detector, expectReplayEquals, expectSameBits, valuesOf} from './support.js';
+
+onBackend('webgpu', 'capture of models', () => {
+  let make: ReturnType<typeof seededTensors>;
+  let captured: Capture | undefined;
+
+  beforeEach(() => {
+    make = seededTensors(3);
+  });
+  afterEach(() => {
+    captured?.dispose();
+    captured = undefined;
+  });
+
+  it('splits a graph at an op on the CPU', async () => {
+    const model = await loadSmallGraph(detector());
+    captured = await capture(model, {
+      boxes: {shape: [BOXES, 4], dtype: 'float32'},
+      scores: {shape: [BOXES], dtype: 'float32'},
+    });
+    expect(captured.mode).toBe('segments');
+    expect(captured.reason).toContain("NonMaxSuppressionV3 ('chosen')");
+    expect(captured.segments).toEqual([
+      {kind: 'replay', dispatches: 2},
+      {kind: 'plain', hostOps: ['NonMaxSuppressionV3']},
+    ]);
+    for (let i = 0; i < 3; i++) {
+      const feeds = {boxes: make([BOXES, 4]), scores: make([BOXES], 4)};
+      const expected = await valuesOf([await model.executeAsync(feeds, ['result', 'sure'])].flat());
+      expectSameBits(await captured.predictAsync(feeds), expected);
+      expectSameBits(await valuesOf(await captured.executeAsync(feeds)), expected);
+      tf.dispose(feeds);
+    }
+    model.dispose();
+  });
+
+  it('leaves nothing behind of a split graph', async () => {
+    const model = await loadSmallGraph(detector());
+    const feeds = {boxes: make([BOXES, 4]), scores: make([BOXES], 4)};
+    const {before, after} = await measureMemory(async () => {
+      const one = await capture(model, feeds);
+      for (let i = 0; i < 5; i++) await one.predictAsync(feeds);
+      one.dispose();
+    });
+    expect(after).toEqual(before);
+    tf.dispose(feeds);
+    model.dispose();
+  });
+
+  it('freezes shape arithmetic', async () => {
+    const model = await loadSmallGraph({
+      nodes: [
+        placeholder('x', [-1, 4, 4]),
+        {name: 'shape', op: 'Shape', input: ['x'], attr: {out_type: {type: 'DT_INT32'}}},
+        {
+          ...{name: 'batch', op: 'StridedSlice', input: ['shape', 'begin', 'end', 'strides']},
+          attr: {shrink_axis_mask: {i: '1'}},
+        },
+        {name: 'target', op: 'Pack', input: ['batch', 'rest'], attr: {axis: {i: '0'}}},
+        {name: 'flat', op: 'Reshape', input: ['x', 'target']},
+        {name: 'y', op: 'Square', input: ['flat']},
+      ],
+      weights: {
+        begin: tf.tensor1d([0], 'int32'),
+        end: tf.tensor1d([1], 'int32'),
+        strides: tf.tensor1d([1], 'int32'),
+        rest: tf.scalar(16, 'int32'),
+      },
+      outputs: ['y'],
+    });
+    captured = await capture(model, {shape: [2, 4, 4], dtype: 'float32'});
+    expect(captured.mode).toBe('replay');
+    expect(captured.dispatches).toBe(1);
+    expect(captured.outputs[0]?.shape).toEqual([2, 16]);
+    expect((await captured.predictAsync(new Float32Array(32).fill(3)))[0]).toEqual(
+      new Float32Array(32).fill(9),
+    );
+    model.dispose();
+  });
+
+  it('replays a layers model', async () => {
+    const model = sequential({
+      layers: [
+        layers.conv2d({inputShape: [8, 8, 3], filters: 4, kernelSize: 3, activation: 'relu'}),
+        layers.batchNormalization(),
+        layers.flatten(),
+        layers.dense({units: 5, activation: 'softmax'}),
+      ],
+    });
+    const image = make([1, 8, 8, 3]);
+    captured = await capture(model, image);
+    expect(captured.mode).toBe('replay');
+    await expectReplayEquals(captured, (x) => [model.predict(x) as tf.Tensor], [image]);
+    image.dispose();
+    model.dispose();
+  });
+
+  it('replays the kernels of blocks', async () => {
+    registerBlockKernels();
+    const spec = BLOCK_SPECS.find(({kind}) => kind === 'BlockMBConv');
+    const example = spec?.cases[0];
+    if (!spec || !example) throw new Error('There is no case of BlockMBConv.');
+    const block: Block = {kind: spec.kind, stages: example.stages};
+    const entries = traceBlock(block, example.input).weights.map(
+      ({name, shape}) => [name, make(shape)] as const,
+    );
+    const weights = Object.fromEntries(entries);
+    const run = (x: tf.Tensor): tf.Tensor => runBlock(block, x, weights);
+    captured = await capture(run, {shape: example.input, dtype: 'float32'});
+    expect(captured.mode)
+      .withContext(captured.reason ?? '')
+      .toBe('replay');
+    const inputs = [make(example.input), make(example.input)];
+    await expectReplayEquals(captured, (x) => [run(x)], inputs);
+    tf.dispose([weights, inputs]);
+  });
+
+  for (const name of ['liveness']) {
+    it(`replays the trained model ${name}`, async () => {
+      const model: GraphModel = await loadHumanModel(name);
+      const shape = (model.inputs[0]?.shape ?? []).map((size) => (size < 0 ? 1 : size));
+      captured = await capture(model, {shape, dtype: 'float32'});
+      expect(captured.mode)
+        .withContext(captured.reason ?? '')
+        .toBe('replay');
+      const inputs = [make(shape), make(shape)];
+      await expectReplayEquals(captured, (x) => [model.predict(x)].flat() as tf.Tensor[], inputs);
+      tf.dispose(inputs);
+      model.dispose();
+    });
+  }
+});
