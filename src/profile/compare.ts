@@ -97,7 +97,12 @@ async function interleave(
 
 type WholeResult = Pick<Comparison, 'total' | 'outputs' | 'classes'>;
 
-async function compareWhole(before: Side, after: Side, repeats: number, options: CompareOptions): Promise<WholeResult> {
+async function compareWhole(
+  before: Side,
+  after: Side,
+  repeats: number,
+  options: CompareOptions,
+): Promise<WholeResult> {
   const sides = {before, after};
   const results: {before: tf.Tensor[]; after: tf.Tensor[]} = {before: [], after: []};
   try {
@@ -112,11 +117,15 @@ async function compareWhole(before: Side, after: Side, repeats: number, options:
     );
     const [expected, actual] = [results.before, results.after];
     if (expected.length !== actual.length) {
-      throw new Error(`compare: ${expected.length} outputs before but ${actual.length} after; compare a model with its own fused form.`);
+      throw new Error(
+        `compare: ${expected.length} outputs before but ${actual.length} after; compare a model with its own fused form.`,
+      );
     }
     const outputs: Difference[] = [];
     for (const [i, tensor] of expected.entries()) {
-      outputs.push(await differenceOf(before.program.outputs[i] ?? `output ${i}`, actual[i] as tf.Tensor, tensor));
+      outputs.push(
+        await differenceOf(before.program.outputs[i] ?? `output ${i}`, actual[i] as tf.Tensor, tensor),
+      );
     }
     return {total: timingOf(laps.get('') as Laps), outputs, classes: await classesOf(results, options)};
   } finally {
@@ -162,7 +171,8 @@ function timingOf({before, after}: Laps): {before: SideTiming; after: SideTiming
     gpu: gpu && estimate(gpu),
     wall: estimate(wall(laps)),
   });
-  const speedup = gpuBefore && gpuAfter ? ratioEstimate(gpuBefore, gpuAfter) : ratioEstimate(wall(before), wall(after));
+  const speedup =
+    gpuBefore && gpuAfter ? ratioEstimate(gpuBefore, gpuAfter) : ratioEstimate(wall(before), wall(after));
   return {before: side(before, gpuBefore), after: side(after, gpuAfter), speedup};
 }
 
@@ -174,7 +184,10 @@ function gpuTimes(laps: readonly Lap[]): number[] | null {
 
 /** Every block of `after` with the steps of `before` that it replaced. */
 function pairBlocks(before: Program, after: Program): {found: readonly Pair[]; warnings: readonly string[]} {
-  const known = new Set([...before.steps.flatMap(({outputs}) => outputs), ...before.inputs.map(({name}) => name)]);
+  const known = new Set([
+    ...before.steps.flatMap(({outputs}) => outputs),
+    ...before.inputs.map(({name}) => name),
+  ]);
   const found: Pair[] = [];
   const unmatched: string[] = [];
   for (const step of after.steps) {
@@ -187,10 +200,18 @@ function pairBlocks(before: Program, after: Program): {found: readonly Pair[]; w
     }
     const ends = {input: from, output: to};
     const replaced = stepsBetween(before, from, to);
-    found.push({name: step.name, kind: step.op, stages: step.stages, after: {input, output}, before: ends, replaced});
+    found.push({
+      name: step.name,
+      kind: step.op,
+      stages: step.stages,
+      after: {input, output},
+      before: ends,
+      replaced,
+    });
   }
   const warnings = unmatched.map(
-    (name) => `The original model has no tensor for the ends of the block '${name}': it is timed within the whole model only.`,
+    (name) =>
+      `The original model has no tensor for the ends of the block '${name}': it is timed within the whole model only.`,
   );
   return {found, warnings};
 }
@@ -219,7 +240,10 @@ async function compareBlocks(
         options.onProgress?.(i, pairs.length, pair.name);
         const input = tensors.get(pair.before.input) as tf.Tensor;
         await interleave(repeats, async (which, run) => {
-          const [result] = await stopwatch.lap(() => runPart(which === 'before' ? before : after, pair, which, input), {wait: true});
+          const [result] = await stopwatch.lap(
+            () => runPart(which === 'before' ? before : after, pair, which, input),
+            {wait: true},
+          );
           note(pair.name, which);
           if (which === 'after' && run === 0) {
             const expected = tensors.get(pair.before.output) as tf.Tensor;
@@ -229,14 +253,19 @@ async function compareBlocks(
         });
       }
     });
-    return pairs.map((pair) => describeBlock(pair, tensors, laps.get(pair.name) as Laps, differences.get(pair.name) as Difference));
+    return pairs.map((pair) =>
+      describeBlock(pair, tensors, laps.get(pair.name) as Laps, differences.get(pair.name) as Difference),
+    );
   } finally {
     tensors.forEach((tensor) => tensor.dispose());
   }
 }
 
 /** Runs the original once and keeps the tensors at the ends of the blocks. */
-async function boundaries({program, feeds}: Side, wanted: ReadonlySet<string>): Promise<Map<string, tf.Tensor>> {
+async function boundaries(
+  {program, feeds}: Side,
+  wanted: ReadonlySet<string>,
+): Promise<Map<string, tf.Tensor>> {
   const kept = new Map<string, tf.Tensor>();
   for (const [name, tensor] of Object.entries(feeds)) if (wanted.has(name)) kept.set(name, tf.clone(tensor));
   const outputs = await walk(program, feeds, async (step, run) => {
@@ -251,14 +280,24 @@ async function boundaries({program, feeds}: Side, wanted: ReadonlySet<string>): 
 }
 
 /** From a block's input to its output: a graph executes that part by itself; layers are called one after another. */
-async function runPart(side: Side, pair: Pair, which: 'before' | 'after', x: tf.Tensor): Promise<tf.Tensor[]> {
+async function runPart(
+  side: Side,
+  pair: Pair,
+  which: 'before' | 'after',
+  x: tf.Tensor,
+): Promise<tf.Tensor[]> {
   const {input, output} = pair[which];
   if (!isLayersModel(side.model)) return [side.model.execute({[input]: x}, [output])].flat();
   const part: Program = {inputs: [], outputs: [output], steps: pair.replaced};
   return walk(part, {[input]: x}, (_step, run) => run());
 }
 
-function describeBlock(pair: Pair, tensors: ReadonlyMap<string, tf.Tensor>, laps: Laps, difference: Difference): BlockComparison {
+function describeBlock(
+  pair: Pair,
+  tensors: ReadonlyMap<string, tf.Tensor>,
+  laps: Laps,
+  difference: Difference,
+): BlockComparison {
   const inputShape = tensors.get(pair.before.input)?.shape ?? [];
   const {macs, bytes, bytesByStage} = costOf({kind: pair.kind, stages: pair.stages}, inputShape);
   return {

@@ -13,7 +13,8 @@ function csv(rows: readonly Readonly<Record<string, Field>>[], titles: readonly 
   return lines.map((line) => line.map(quote).join(',') + '\r\n').join('');
 }
 
-const shapes = (list: readonly (readonly number[])[]): string => list.map((shape) => shape.join('x')).join(' ');
+const shapes = (list: readonly (readonly number[])[]): string =>
+  list.map((shape) => shape.join('x')).join(' ');
 
 const OP_TITLES = [
   'name',

@@ -3,7 +3,11 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {Difference, TopClass} from './types.js';
 
 /** @throws where the shapes differ: the models then compute different things. */
-export async function differenceOf(name: string, actual: tf.Tensor, expected: tf.Tensor): Promise<Difference> {
+export async function differenceOf(
+  name: string,
+  actual: tf.Tensor,
+  expected: tf.Tensor,
+): Promise<Difference> {
   if (actual.shape.join() !== expected.shape.join()) {
     throw new Error(
       `compare: '${name}' is [${expected.shape.join(', ')}] before but [${actual.shape.join(', ')}] after; ` +
@@ -34,7 +38,9 @@ export async function topClasses(
 ): Promise<readonly TopClass[] | null> {
   const [, classes] = output.shape;
   if (output.rank !== 2 || classes === undefined || classes < 2) return null;
-  const scores = Array.from(await output.data()).slice(0, classes).map(Number);
+  const scores = Array.from(await output.data())
+    .slice(0, classes)
+    .map(Number);
   const sum = scores.reduce((total, score) => total + score, 0);
   const isDistribution = Math.abs(sum - 1) < SUM_TOLERANCE && scores.every((score) => score >= 0);
   if (!isDistribution && classes < MIN_LOGITS) return null;

@@ -29,7 +29,8 @@ export const formatIntensity = (intensity: number): string =>
   intensity === 0 ? '0' : intensity >= 100 ? intensity.toFixed(0) : intensity.toFixed(1);
 /** Errors: two digits are enough to see the magnitude. */
 export const formatError = (error: number): string => (error === 0 ? '0' : error.toExponential(1));
-export const formatRatio = (ratio: number): string => `${ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(2)}×`;
+export const formatRatio = (ratio: number): string =>
+  `${ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(2)}×`;
 export const formatPercent = (fraction: number): string => `${(fraction * 100).toPrecision(3)} %`;
 export const formatShape = (shape: readonly number[]): string => shape.join('×');
 

@@ -58,7 +58,9 @@ export function recordGPU(device: GPUDevice): GPURecording {
     const open: OpenPass = {dispatches: 0, query: isTimed ? queries : null};
     passes.push(open);
     const timed = isTimed ? {...descriptor, timestampWrites: nextTimestamps()} : descriptor;
-    return countCalls(begin(timed), () => void open.dispatches++);
+    return countCalls(begin(timed), () => {
+      open.dispatches++;
+    });
   };
 
   const createEncoder = device.createCommandEncoder.bind(device);
@@ -98,7 +100,11 @@ function countCalls(pass: GPUComputePassEncoder, count: () => void): GPUComputeP
   return pass;
 }
 
-async function readQueries(device: GPUDevice, sets: readonly GPUQuerySet[], count: number): Promise<bigint[]> {
+async function readQueries(
+  device: GPUDevice,
+  sets: readonly GPUQuerySet[],
+  count: number,
+): Promise<bigint[]> {
   const times: bigint[] = [];
   for (const [i, set] of sets.entries()) {
     times.push(...(await readQuerySet(device, set, Math.min(QUERIES_PER_SET, count - i * QUERIES_PER_SET))));

@@ -1,11 +1,22 @@
 /** A GraphModel, fused or not, as steps: each node is executed by itself, fed the tensors it reads. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type {GraphModel} from '@tensorflow/tfjs-converter';
 import {decodeStages, type Stage} from '../../ops/index.js';
 import type {Operand, Program, ProgramInput, Step} from './program.js';
 
 /** What the profiler asks of a model of nodes; GraphModel and FusedModel both have it. */
-export type NodeModel = Pick<GraphModel, 'execute' | 'executeAsync' | 'inputs' | 'outputs' | 'weights' | 'save'>;
+export interface NodeModel {
+  readonly inputs: readonly ModelTensorInfo[];
+  readonly outputs: readonly ModelTensorInfo[];
+  execute(inputs: tf.NamedTensorMap, outputs: string[]): tf.Tensor | tf.Tensor[];
+  executeAsync(inputs: tf.NamedTensorMap, outputs: string[]): Promise<tf.Tensor | tf.Tensor[]>;
+  save(handler: tf.io.IOHandler): Promise<tf.io.SaveResult>;
+}
+
+interface ModelTensorInfo {
+  readonly name: string;
+  readonly shape?: readonly number[];
+  readonly dtype: tf.DataType;
+}
 
 /** A node of the GraphDef JSON. */
 interface NodeDef {
@@ -22,8 +33,14 @@ interface Node extends NodeDef {
 
 type Nodes = ReadonlyMap<string, Node>;
 
+interface Graph {
+  readonly nodes: Nodes;
+  readonly weightShapes: ReadonlyMap<string, readonly number[]>;
+}
+
 /** Nodes that cannot run outside of their frame or without the executor's state. */
-const CONTROL_FLOW = /^(Switch|Merge|Enter|Exit|NextIteration|LoopCond|(Stateless)?(If|While)|TensorList.*|HashTable.*|LookupTable.*)$/;
+const CONTROL_FLOW =
+  /^(Switch|Merge|Enter|Exit|NextIteration|LoopCond|(Stateless)?(If|While)|TensorList.*|HashTable.*|LookupTable.*)$/;
 /** Nodes whose output size depends on values, so that TF.js runs them by executeAsync alone. */
 const DYNAMIC = /^(NonMaxSuppressionV[2-5]|Where)$/;
 const NO_STEP = new Set(['Placeholder', 'PlaceholderWithDefault', 'Const', 'NoOp']);
@@ -32,33 +49,40 @@ export async function graphProgram(model: NodeModel): Promise<Program> {
   const inputs = model.inputs.map(({name, shape, dtype}) => ({
     name,
     shape: (shape ?? []).map((size) => (size > 0 ? size : null)),
-    dtype: dtype as tf.DataType, // TF.js's own TensorInfo spells the same names as a string
+    dtype,
   }));
-  const outputs = model.outputs.map(({name}) => name);
-  const nodes = await readNodes(model);
+  const graph = await readGraph(model);
+  const {nodes} = graph;
+  // Without a signature TF.js takes every node that nobody reads for an output, unused weights too.
+  const outputs = model.outputs.map(({name}) => name).filter((name) => !constantOf(nodes, name));
   const order = reachable(nodes, outputs);
   const control = order.find(({op}) => CONTROL_FLOW.test(op));
-  if (control) return wholeProgram(model, inputs, outputs, control);
+  if (control)
+    return wholeProgram(model, inputs, outputs, `has control flow (${control.op} '${control.name}')`);
+  if (nodes.size === 0) return wholeProgram(model, inputs, outputs, 'is not a graph of nodes');
   const read = new Set([...order.flatMap(({reads}) => reads), ...outputs]);
   const steps = order
-    .filter(({op}) => !NO_STEP.has(op))
-    .map((node) => makeStep(model, nodes, node, read))
-    .filter((step) => step !== null);
+    .filter(({op, name}) => !NO_STEP.has(op) && !constantOf(nodes, name))
+    .map((node) => makeStep(model, graph, node, read))
+    .filter(({outputs: given}) => given.length > 0);
   return {inputs, outputs, steps};
 }
 
-async function readNodes(model: NodeModel): Promise<Nodes> {
-  let topology: unknown;
-  const saved = {modelArtifactsInfo: {dateSaved: new Date(), modelTopologyType: 'JSON'}} as const;
+async function readGraph(model: NodeModel): Promise<Graph> {
+  let saved: tf.io.ModelArtifacts | undefined;
+  const modelArtifactsInfo = {dateSaved: new Date(), modelTopologyType: 'JSON'} as const;
   await model.save({
     // eslint-disable-next-line @typescript-eslint/require-await -- TF.js wants a promise; nothing is written.
     save: async (artifacts) => {
-      topology = artifacts.modelTopology;
-      return saved;
+      saved = artifacts;
+      return {modelArtifactsInfo};
     },
   });
-  const {node = []} = topology as {node?: readonly NodeDef[]}; // A loaded GraphModel's topology is a GraphDef.
-  return new Map(node.map((def) => [def.name, {...def, reads: readsOf(def)}]));
+  const {node = []} = (saved?.modelTopology ?? {}) as {node?: readonly NodeDef[]}; // A GraphModel's is a GraphDef.
+  return {
+    nodes: new Map(node.map((def) => [def.name, {...def, reads: readsOf(def)}])),
+    weightShapes: new Map(saved?.weightSpecs?.map(({name, shape}) => [name, shape])),
+  };
 }
 
 const readsOf = ({input = []}: NodeDef): readonly string[] =>
@@ -85,13 +109,14 @@ function reachable(nodes: Nodes, outputs: readonly string[]): Node[] {
   return [...order];
 }
 
-/** `null` for a node that only passes a weight on. */
-function makeStep(model: NodeModel, nodes: Nodes, node: Node, read: ReadonlySet<string>): Step | null {
-  const operands = node.reads.map((name) => operandOf(model, nodes, name));
-  const isConstant = operands.length > 0 && operands.every(({is}) => is === 'weight');
+function makeStep(model: NodeModel, graph: Graph, node: Node, read: ReadonlySet<string>): Step {
+  const {nodes} = graph;
+  const operands = node.reads.map((name) => operandOf(graph, name));
   const outputs = [...read].filter((name) => nodeOf(name) === node.name);
-  if (isConstant || outputs.length === 0) return null;
-  const feeds = feedsOf(nodes, new Set(operands.flatMap((operand) => (operand.is === 'tensor' ? [operand.name] : []))));
+  const feeds = feedsOf(
+    nodes,
+    new Set(operands.flatMap((operand) => (operand.is === 'tensor' ? [operand.name] : []))),
+  );
   const stages = stagesOf(node);
   // The walk must keep alive what is really fed, which differs from the operands where a producer is run again.
   const fed = [...feeds].map((name) => ({is: 'tensor', name}) as const);
@@ -109,16 +134,22 @@ function makeStep(model: NodeModel, nodes: Nodes, node: Node, read: ReadonlySet<
   };
 }
 
-function asArray(results: tf.Tensor | tf.Tensor[] | Promise<tf.Tensor | tf.Tensor[]>): tf.Tensor[] | Promise<tf.Tensor[]> {
+function asArray(
+  results: tf.Tensor | tf.Tensor[] | Promise<tf.Tensor | tf.Tensor[]>,
+): tf.Tensor[] | Promise<tf.Tensor[]> {
   return results instanceof Promise ? results.then((tensors) => [tensors].flat()) : [results].flat();
 }
 
-/** A weight is a constant, or what a chain of constants gives. */
-function operandOf(model: NodeModel, nodes: Nodes, name: string): Operand {
+function operandOf({nodes, weightShapes}: Graph, name: string): Operand {
+  const constant = constantOf(nodes, name);
+  return constant ? {is: 'weight', shape: weightShapes.get(constant.name) ?? []} : {is: 'tensor', name};
+}
+
+/** The constant that `name` is, directly or passed on by Identity. */
+function constantOf(nodes: Nodes, name: string): Node | null {
   let node = nodes.get(nodeOf(name));
   while (node?.op === 'Identity' && node.reads[0] !== undefined) node = nodes.get(nodeOf(node.reads[0]));
-  if (node?.op !== 'Const') return {is: 'tensor', name};
-  return {is: 'weight', shape: model.weights[node.name]?.[0]?.shape ?? []};
+  return node?.op === 'Const' ? node : null;
 }
 
 /**
@@ -133,7 +164,7 @@ function feedsOf(nodes: Nodes, reads: ReadonlySet<string>): ReadonlySet<string> 
     if (siblings.length < 2 || !producer) {
       feeds.add(name);
     } else {
-      const dynamic = producer.reads.filter((read) => nodes.get(nodeOf(read))?.op !== 'Const');
+      const dynamic = producer.reads.filter((read) => !constantOf(nodes, read));
       feedsOf(nodes, new Set(dynamic)).forEach((read) => feeds.add(read));
     }
   }
@@ -145,7 +176,12 @@ function stagesOf({attr}: NodeDef): readonly Stage[] | undefined {
   return text === undefined ? undefined : decodeStages(atob(text));
 }
 
-function wholeProgram(model: NodeModel, inputs: readonly ProgramInput[], outputs: readonly string[], control: Node): Program {
+function wholeProgram(
+  model: NodeModel,
+  inputs: readonly ProgramInput[],
+  outputs: readonly string[],
+  because: string,
+): Program {
   const step: Step = {
     name: 'whole model',
     op: 'GraphModel',
@@ -153,6 +189,10 @@ function wholeProgram(model: NodeModel, inputs: readonly ProgramInput[], outputs
     outputs,
     run: (tensors) => asArray(model.executeAsync(Object.fromEntries(tensors), [...outputs])),
   };
-  const whole = `The graph has control flow (${control.op} '${control.name}'), which runs only as a whole: there is one row for the model.`;
-  return {inputs, outputs, steps: [step], whole};
+  return {
+    inputs,
+    outputs,
+    steps: [step],
+    whole: `The model ${because}, so it runs only as a whole: one row.`,
+  };
 }

@@ -19,7 +19,9 @@ export function layersProgram(model: LayersModel): Program {
 
 /** A layer called several times, or with several outputs, adds numbers to its name. */
 function nameOf({sourceLayer, nodeIndex, tensorIndex}: SymbolicTensor): string {
-  return sourceLayer.name + (nodeIndex > 0 ? `@${nodeIndex}` : '') + (tensorIndex > 0 ? `:${tensorIndex}` : '');
+  return (
+    sourceLayer.name + (nodeIndex > 0 ? `@${nodeIndex}` : '') + (tensorIndex > 0 ? `:${tensorIndex}` : '')
+  );
 }
 
 const isModel = (layer: Layer): layer is Layer & LayersModel => 'layers' in layer && 'inputs' in layer;
@@ -45,7 +47,9 @@ function addSteps(model: LayersModel, prefix: string, sources: readonly string[]
 
 function makeStep(layer: Layer, inputs: readonly string[], outputs: readonly string[]): Step {
   const tensors = inputs.map((name) => ({is: 'tensor', name}) as const);
-  const weights = layer.weights.map(({shape}) => ({is: 'weight', shape: shape.map((size) => size ?? 0)}) as const);
+  const weights = layer.weights.map(
+    ({shape}) => ({is: 'weight', shape: shape.map((size) => size ?? 0)}) as const,
+  );
   return {
     name: outputs[0] as string, // a layer has at least one output
     op: layer.getClassName(),
@@ -54,7 +58,8 @@ function makeStep(layer: Layer, inputs: readonly string[], outputs: readonly str
     run: (given) =>
       tf.tidy(() => {
         const values = inputs.map((name) => given.get(name) as tf.Tensor);
-        const result = layer.apply(values.length === 1 ? (values[0] as tf.Tensor) : values) as tf.Tensor | tf.Tensor[];
+        const result = layer.apply(values.length === 1 ? (values[0] as tf.Tensor) : values) as
+          tf.Tensor | tf.Tensor[];
         // Some layers (Dropout when predicting) return their input itself.
         return [result].flat().map((tensor) => (values.includes(tensor) ? tf.clone(tensor) : tensor));
       }),

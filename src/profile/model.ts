@@ -17,7 +17,11 @@ export async function programOf(model: ProfiledModel): Promise<Program> {
 }
 
 /** The whole model at once, as a user runs it. @param feeds as `feedsOf` gives them. */
-export async function runWhole(model: ProfiledModel, program: Program, feeds: tf.NamedTensorMap): Promise<tf.Tensor[]> {
+export async function runWhole(
+  model: ProfiledModel,
+  program: Program,
+  feeds: tf.NamedTensorMap,
+): Promise<tf.Tensor[]> {
   if (isLayersModel(model)) {
     const result = model.predict(program.inputs.map(({name}) => feeds[name] as tf.Tensor));
     return [result].flat();
@@ -44,10 +48,15 @@ export function feedsOf(program: Program, inputs: ModelInputs): tf.NamedTensorMa
       const names = program.inputs.map((input) => `'${input.name}'`).join(', ');
       throw new Error(`profile: the model's input '${name}' was not given; it takes ${names}.`);
     }
-    const fits = shape.length === 0 || (tensor.rank === shape.length && shape.every((size, axis) => size === null || size === tensor.shape[axis]));
+    const fits =
+      shape.length === 0 ||
+      (tensor.rank === shape.length &&
+        shape.every((size, axis) => size === null || size === tensor.shape[axis]));
     if (!fits) {
       const wanted = shape.map((size) => size ?? '?').join(', ');
-      throw new Error(`profile: the input '${name}' is [${tensor.shape.join(', ')}] but the model takes [${wanted}]; reshape or resize it.`);
+      throw new Error(
+        `profile: the input '${name}' is [${tensor.shape.join(', ')}] but the model takes [${wanted}]; reshape or resize it.`,
+      );
     }
   }
   return given;
@@ -57,10 +66,14 @@ function byName(program: Program, inputs: ModelInputs): tf.NamedTensorMap {
   const list = isTensor(inputs) ? [inputs] : Array.isArray(inputs) ? (inputs as readonly tf.Tensor[]) : null;
   if (!list) {
     const named = inputs as tf.NamedTensorMap;
-    return Object.fromEntries(Object.entries(named).map(([name, tensor]) => [name.replace(/:0$/, ''), tensor]));
+    return Object.fromEntries(
+      Object.entries(named).map(([name, tensor]) => [name.replace(/:0$/, ''), tensor]),
+    );
   }
   if (list.length !== program.inputs.length) {
-    throw new Error(`profile: ${list.length} input tensors were given but the model takes ${program.inputs.length}; pass one for each.`);
+    throw new Error(
+      `profile: ${list.length} input tensors were given but the model takes ${program.inputs.length}; pass one for each.`,
+    );
   }
   return Object.fromEntries(program.inputs.map(({name}, i) => [name, list[i] as tf.Tensor]));
 }

@@ -125,7 +125,11 @@ async function measureCopy({device}: WebGPUBackend, timer: Timer, stamps: bigint
     const [result, source] = [0, 1].map(() => device.createBuffer({size, usage: GPUBufferUsage.STORAGE}));
     const buffers = [result, source] as GPUBuffer[]; // exactly two were made
     const workgroups = Math.min(COPY_WORKGROUPS, size / 16 / WORKGROUP);
-    const timing = await timeKernel(device, {pipeline, bindGroup: bind(device, pipeline, buffers), workgroups}, timer);
+    const timing = await timeKernel(
+      device,
+      {pipeline, bindGroup: bind(device, pipeline, buffers), workgroups},
+      timer,
+    );
     buffers.forEach((buffer) => buffer.destroy());
     stamps.push(...timing.stamps);
     samples.push(sampleOf(2 * size, timing.ms));
@@ -148,7 +152,11 @@ function makePipeline(
   constants: Record<string, number> = {},
 ): GPUComputePipeline {
   const module = device.createShaderModule({label, code});
-  return device.createComputePipeline({label, layout: 'auto', compute: {module, entryPoint: 'main', constants: {WORKGROUP, ...constants}}});
+  return device.createComputePipeline({
+    label,
+    layout: 'auto',
+    compute: {module, entryPoint: 'main', constants: {WORKGROUP, ...constants}},
+  });
 }
 
 function bind(device: GPUDevice, pipeline: GPUComputePipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
@@ -163,7 +171,10 @@ function bind(device: GPUDevice, pipeline: GPUComputePipeline, buffers: readonly
 async function timeKernel(device: GPUDevice, kernel: Bound, timer: Timer): Promise<Timing> {
   const run = timer === 'timestamp-query' ? runStamped : runByWallClock;
   const first = await run(device, kernel, 1);
-  const times = Math.min(MAX_DISPATCHES, Math.ceil(ENOUGH_MS / Math.max(first.ms, ENOUGH_MS / MAX_DISPATCHES)));
+  const times = Math.min(
+    MAX_DISPATCHES,
+    Math.ceil(ENOUGH_MS / Math.max(first.ms, ENOUGH_MS / MAX_DISPATCHES)),
+  );
   const timings: Timing[] = [];
   for (let i = 0; i < REPEATS; i++) timings.push(await run(device, kernel, times));
   return {ms: median(timings.map(({ms}) => ms)), stamps: timings.flatMap(({stamps}) => stamps)};

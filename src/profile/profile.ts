@@ -50,10 +50,21 @@ export async function profile(
   const warnings = [
     ...adapterWarnings(adapter, step ?? peaks?.timestampStepNs ?? null),
     ...(warmup === 0 ? ['There was no warm-up run: the times include the compilation of shaders.'] : []),
-    ...(repeats < 3 ? [`Each time is of ${repeats === 1 ? 'one run' : `${repeats} runs`}: it has no spread to judge it by.`] : []),
+    ...(repeats < 3
+      ? [`Each time is of ${repeats === 1 ? 'one run' : `${repeats} runs`}: it has no spread to judge it by.`]
+      : []),
     ...(program.whole === undefined ? [] : [program.whole]),
   ];
-  return {model: options.name ?? 'model', adapter, repeats, warmup, rows, totals: totalsOf(rows), peaks, warnings};
+  return {
+    model: options.name ?? 'model',
+    adapter,
+    repeats,
+    warmup,
+    rows,
+    totals: totalsOf(rows),
+    peaks,
+    warnings,
+  };
 }
 
 /** A software adapter takes seconds for what a GPU does in milliseconds, and its times teach little. */
@@ -62,7 +73,8 @@ export function runsOf(
   {repeats, warmup}: Pick<ProfileOptions, 'repeats' | 'warmup'>,
 ): {readonly repeats: number; readonly warmup: number} {
   const runs = {repeats: repeats ?? (isSoftware ? 1 : 10), warmup: warmup ?? (isSoftware ? 1 : 2)};
-  if (runs.repeats < 1) throw new Error(`profile: ${runs.repeats} repeats measure nothing; ask for at least 1.`);
+  if (runs.repeats < 1)
+    throw new Error(`profile: ${runs.repeats} repeats measure nothing; ask for at least 1.`);
   return runs;
 }
 
@@ -107,7 +119,9 @@ async function timeSteps(program: Program, feeds: tf.NamedTensorMap, runs: Runs)
 
 function shapesOf(step: Step, inputs: ReadonlyMap<string, tf.Tensor>, results: readonly tf.Tensor[]): Shapes {
   const shapeOf = (name: string): readonly number[] => inputs.get(name)?.shape ?? [];
-  const shapes = step.operands.map((operand) => (operand.is === 'weight' ? operand.shape : shapeOf(operand.name)));
+  const shapes = step.operands.map((operand) =>
+    operand.is === 'weight' ? operand.shape : shapeOf(operand.name),
+  );
   return {
     operands: shapes,
     inputs: [...inputs.values()].map(({shape}) => shape), // one that is read twice counts once

@@ -4,8 +4,7 @@ import type {Stage} from '../../ops/index.js';
 
 /** What a step reads, in the op's own order: a tensor by name, or a weight. */
 export type Operand =
-  | {readonly is: 'tensor'; readonly name: string}
-  | {readonly is: 'weight'; readonly shape: readonly number[]};
+  {readonly is: 'tensor'; readonly name: string} | {readonly is: 'weight'; readonly shape: readonly number[]};
 
 /** One node of a graph or one call of a layer. */
 export interface Step {
@@ -40,7 +39,11 @@ export const tensorNames = ({operands}: Step): readonly string[] =>
   operands.flatMap((operand) => (operand.is === 'tensor' ? [operand.name] : []));
 
 /** Runs one step on these inputs, however the visitor likes to time it. The last result is handed on. */
-export type Visit = (step: Step, run: () => Promise<tf.Tensor[]>, inputs: ReadonlyMap<string, tf.Tensor>) => Promise<tf.Tensor[]>;
+export type Visit = (
+  step: Step,
+  run: () => Promise<tf.Tensor[]>,
+  inputs: ReadonlyMap<string, tf.Tensor>,
+) => Promise<tf.Tensor[]>;
 
 /**
  * Runs the steps in order, disposing each tensor after its last reader.
@@ -81,7 +84,9 @@ function countReaders({steps, outputs}: Program): Map<string, number> {
 function need(live: ReadonlyMap<string, tf.Tensor>, name: string, reader: string): tf.Tensor {
   const tensor = live.get(name);
   if (tensor) return tensor;
-  throw new Error(`profile: '${reader}' needs the tensor '${name}', which no step or input gave; feed every input of the model.`);
+  throw new Error(
+    `profile: '${reader}' needs the tensor '${name}', which no step or input gave; feed every input of the model.`,
+  );
 }
 
 /** The steps that lie between two tensors: those that `output` needs and that are not needed for `input`. */

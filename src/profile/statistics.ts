@@ -5,7 +5,8 @@ import type {Estimate} from './types.js';
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
-  if (low === undefined || high === undefined) throw new Error('median: there are no values; time at least one run.');
+  if (low === undefined || high === undefined)
+    throw new Error('median: there are no values; time at least one run.');
   return (low + high) / 2;
 }
 
@@ -31,7 +32,9 @@ export function estimate(values: readonly number[]): Estimate {
 /** The ratio of medians of paired runs; pairs are resampled together, so drift that hits both sides cancels. */
 export function ratioEstimate(before: readonly number[], after: readonly number[]): Estimate {
   if (before.length !== after.length) {
-    throw new Error(`ratioEstimate: ${before.length} runs before but ${after.length} after; runs must be pairs.`);
+    throw new Error(
+      `ratioEstimate: ${before.length} runs before but ${after.length} after; runs must be pairs.`,
+    );
   }
   return bootstrap(before.length, (pick) => {
     const [a, b] = [before, after].map((side) => median(pick.map((i) => side[i] as number)));

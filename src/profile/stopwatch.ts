@@ -47,7 +47,13 @@ export async function startStopwatch(): Promise<Stopwatch> {
   const laps: OpenLap[] = [];
   return {
     async lap(work, {wait}) {
-      const lap: OpenLap = {begin: now(), returned: 0, end: 0, firstPass: recording?.position() ?? 0, endPass: 0};
+      const lap: OpenLap = {
+        begin: now(),
+        returned: 0,
+        end: 0,
+        firstPass: recording?.position() ?? 0,
+        endPass: 0,
+      };
       const result = await work();
       lap.returned = now();
       backend?.endComputePassEncoder(); // The next lap's first dispatch opens a pass of its own.
@@ -71,7 +77,9 @@ async function readLaps(
   const passes = (await recording?.stop()) ?? [];
   const own = laps.map(({firstPass, endPass}) => passes.slice(firstPass, endPass));
   const offset = clockOffset(laps, own);
-  const times = passes.flatMap(({beginNs, endNs}) => (beginNs === null || endNs === null ? [] : [beginNs, endNs]));
+  const times = passes.flatMap(({beginNs, endNs}) =>
+    beginNs === null || endNs === null ? [] : [beginNs, endNs],
+  );
   return {
     laps: laps.map((lap, i) => closeLap(lap, recording ? (own[i] ?? []) : null, offset)),
     clockStepNs: clockStepNs(times),
@@ -87,7 +95,7 @@ function closeLap(lap: OpenLap, passes: readonly RecordedPass[] | null, offset: 
     dispatches: passes && passes.reduce((total, {dispatches}) => total + dispatches, 0),
     gpuMs,
     cpu: {start: lap.begin, duration: lap.returned - lap.begin},
-    gpu: begin == null || end == null ? null : {start: toMs(begin) + offset, duration: toMs(end) - toMs(begin)},
+    gpu: begin == null || end == null ? null : {start: toMs(begin) + offset, duration: toMs(end - begin)},
   };
 }
 
@@ -96,7 +104,7 @@ function sumOfPasses(passes: readonly RecordedPass[]): number | null {
   let total = 0;
   for (const {beginNs, endNs} of passes) {
     if (beginNs === null || endNs === null) return null;
-    total += toMs(endNs) - toMs(beginNs);
+    total += toMs(endNs - beginNs);
   }
   return total;
 }
@@ -139,7 +147,8 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i;
 /** What the current backend runs on. */
 export function currentAdapter(): Adapter {
   const backend = webgpuBackend();
-  if (!backend) return {backend: tf.getBackend(), name: tf.getBackend(), isSoftware: false, timer: 'wall-clock'};
+  if (!backend)
+    return {backend: tf.getBackend(), name: tf.getBackend(), isSoftware: false, timer: 'wall-clock'};
   const {adapterInfo: info, features} = backend.device;
   const name = [`${info.vendor} ${info.architecture}`.trim(), info.description].filter(Boolean).join(': ');
   const timer: Timer = features.has('timestamp-query') ? 'timestamp-query' : 'wall-clock';
@@ -158,7 +167,9 @@ const COARSE_STEP_NS = 1000;
 export function adapterWarnings(adapter: Adapter, clockStepNs: number | null): readonly string[] {
   const warnings: string[] = [];
   if (adapter.isSoftware) {
-    warnings.push(`${adapter.name} is a software rasteriser on the CPU: results count, times say nothing about a GPU.`);
+    warnings.push(
+      `${adapter.name} is a software rasteriser on the CPU: results count, times say nothing about a GPU.`,
+    );
   }
   if (adapter.backend === 'webgpu' && adapter.timer === 'wall-clock') {
     warnings.push(
@@ -167,7 +178,9 @@ export function adapterWarnings(adapter: Adapter, clockStepNs: number | null): r
     );
   }
   if (adapter.backend !== 'webgpu') {
-    warnings.push(`The ${adapter.backend} backend has no GPU clock and counts no dispatches: times are wall clock.`);
+    warnings.push(
+      `The ${adapter.backend} backend has no GPU clock and counts no dispatches: times are wall clock.`,
+    );
   }
   if (clockStepNs !== null && clockStepNs > COARSE_STEP_NS) {
     warnings.push(

@@ -13,11 +13,25 @@ import {
   formatShape,
   formatTable,
 } from './format.js';
-import type {Adapter, BlockComparison, Comparison, Estimate, OpRow, Peaks, Profile, SideTiming} from './types.js';
+import type {
+  Adapter,
+  BlockComparison,
+  Comparison,
+  Estimate,
+  OpRow,
+  Peaks,
+  Profile,
+  SideTiming,
+  TopClass,
+} from './types.js';
 import {waterlineOf} from './waterline.js';
 
 const left = <Row>(title: string, text: (row: Row) => string): Column<Row> => ({title, align: 'left', text});
-const right = <Row>(title: string, text: (row: Row) => string): Column<Row> => ({title, align: 'right', text});
+const right = <Row>(title: string, text: (row: Row) => string): Column<Row> => ({
+  title,
+  align: 'right',
+  text,
+});
 
 /** TF names can be whole paths; the end tells nodes apart. */
 const MAX_NAME = 44;
@@ -65,7 +79,10 @@ export function peaksText({operationsPerSecond, bytesPerSecond, waterline}: Peak
 }
 
 function efficiencyText(rows: readonly OpRow[], peaks: Peaks): string {
-  const {idealMs, attainableMs, measuredMs, attainableEfficiency, measuredEfficiency} = waterlineOf(rows, peaks);
+  const {idealMs, attainableMs, measuredMs, attainableEfficiency, measuredEfficiency} = waterlineOf(
+    rows,
+    peaks,
+  );
   return (
     `ideal ${formatMs(idealMs)} ms, attainable by these ops ${formatMs(attainableMs)} ms ` +
     `(${formatPercent(attainableEfficiency)}), measured ${formatMs(measuredMs)} ms (${formatPercent(measuredEfficiency)})`
@@ -84,7 +101,10 @@ const BLOCK_COLUMNS: readonly Column<BlockComparison>[] = [
   left('kind', ({kind}) => kind.replace(/^Block/, '')),
   left('input', ({inputShape}) => formatShape(inputShape)),
   right('ops', ({replaced}) => String(replaced.length)),
-  right('dispatches', ({before, after}) => `${formatCount(before.dispatches)} → ${formatCount(after.dispatches)}`),
+  right(
+    'dispatches',
+    ({before, after}) => `${formatCount(before.dispatches)} → ${formatCount(after.dispatches)}`,
+  ),
   right('ms before', ({before}) => formatMs(sideMs(before).median)),
   right('ms fused', ({after}) => formatMs(sideMs(after).median)),
   right('speedup', ({speedup}) => formatRatio(speedup.median)),
@@ -96,7 +116,8 @@ const BLOCK_COLUMNS: readonly Column<BlockComparison>[] = [
   right('relative', ({difference}) => formatError(difference.relative)),
 ];
 
-interface TotalRow {
+/** One fact about both sides. */
+export interface TotalRow {
   readonly what: string;
   readonly before: string;
   readonly after: string;
@@ -140,23 +161,35 @@ export function totalRows({before, after, total}: Comparison): readonly TotalRow
   const gpu = (side: SideTiming): string => formatMs(side.gpu?.median ?? null);
   return [
     {what: 'ops', before: String(a.ops), after: String(b.ops)},
-    {what: 'dispatches', before: formatCount(total.before.dispatches), after: formatCount(total.after.dispatches)},
+    {
+      what: 'dispatches',
+      before: formatCount(total.before.dispatches),
+      after: formatCount(total.after.dispatches),
+    },
     {what: 'GPU ms', before: gpu(total.before), after: gpu(total.after)},
     {what: 'wall ms', before: wall(total.before), after: wall(total.after)},
-    {what: 'speedup', before: '', after: `${formatRatio(total.speedup.median)} (${total.speedup.low.toFixed(2)}–${total.speedup.high.toFixed(2)})`},
+    {
+      what: 'speedup',
+      before: '',
+      after: `${formatRatio(total.speedup.median)} (${total.speedup.low.toFixed(2)}–${total.speedup.high.toFixed(2)})`,
+    },
     {what: 'MACs', before: formatMacs(a.macs), after: formatMacs(b.macs)},
     {what: 'bytes moved', before: formatBytes(a.bytes), after: formatBytes(b.bytes)},
   ];
 }
 
+const scoreText = ({label, score}: TopClass): string => `${label} ${score.toFixed(4)}`;
+
+const CLASS_COLUMNS: readonly Column<TotalRow>[] = [
+  right('top', ({what}) => what),
+  left('op by op', ({before}) => before),
+  left('fused', ({after}) => after),
+];
+
 function classesText({before, after}: NonNullable<Comparison['classes']>): string {
-  const rows = before.map((entry, i) => ({what: String(i + 1), entry, other: after[i] ?? entry}));
-  return formatTable(
-    [
-      right('top', ({what}) => what),
-      left('op by op', ({entry}) => `${entry.label} ${entry.score.toFixed(4)}`),
-      left('fused', ({other}) => `${other.label} ${other.score.toFixed(4)}`),
-    ],
-    rows,
-  );
+  const rows = before.map((entry, i) => {
+    const other = after[i];
+    return {what: String(i + 1), before: scoreText(entry), after: other ? scoreText(other) : ''};
+  });
+  return formatTable(CLASS_COLUMNS, rows);
 }

@@ -39,7 +39,13 @@ export function traceOf(profiles: readonly Profile[]): Trace {
 }
 
 function profileEvents({model, rows}: Profile, pid: number): TraceEvent[] {
-  const label = (name: string, tid: number, text: string): TraceEvent => ({ph: 'M', name, pid, tid, args: {name: text}});
+  const label = (name: string, tid: number, text: string): TraceEvent => ({
+    ph: 'M',
+    name,
+    pid,
+    tid,
+    args: {name: text},
+  });
   const starts = rows.flatMap(({cpu, gpu}) => [cpu.start, ...(gpu ? [gpu.start] : [])]);
   const zero = Math.min(...starts);
   const event = (row: OpRow, tid: number, {start, duration}: Span): TraceEvent => ({
