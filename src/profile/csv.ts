@@ -1,5 +1,5 @@
 /** Rows as CSV (RFC 4180), one line per op or block. Times in ms; an unknown value is an empty field. */
-import type {BlockComparison, OpRow} from './types.js';
+import type {BlockComparison, OpRow, Profile} from './types.js';
 
 type Field = string | number | boolean | null;
 
@@ -17,6 +17,7 @@ const shapes = (list: readonly (readonly number[])[]): string =>
   list.map((shape) => shape.join('x')).join(' ');
 
 const OP_TITLES = [
+  'model',
   'name',
   'op',
   'is_block',
@@ -32,8 +33,14 @@ const OP_TITLES = [
   'ops_per_byte',
 ];
 
-export function opsCSV(rows: readonly OpRow[]): string {
-  const records = rows.map((row) => ({
+export function opsCSV(profiles: readonly Profile[]): string {
+  const records = profiles.flatMap(({model, rows}) => rows.map((row) => opRecord(model, row)));
+  return csv(records, OP_TITLES);
+}
+
+function opRecord(model: string, row: OpRow): Record<string, Field> {
+  return {
+    model,
     name: row.name,
     op: row.op,
     is_block: row.isBlock,
@@ -47,8 +54,7 @@ export function opsCSV(rows: readonly OpRow[]): string {
     macs: row.macs,
     bytes: row.bytes,
     ops_per_byte: row.intensity,
-  }));
-  return csv(records, OP_TITLES);
+  };
 }
 
 const SIDES = ['before', 'after'] as const;

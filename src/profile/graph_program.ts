@@ -113,14 +113,13 @@ function makeStep(model: NodeModel, graph: Graph, node: Node, read: ReadonlySet<
   const {nodes} = graph;
   const operands = node.reads.map((name) => operandOf(graph, name));
   const outputs = [...read].filter((name) => nodeOf(name) === node.name);
-  const feeds = feedsOf(
-    nodes,
-    new Set(operands.flatMap((operand) => (operand.is === 'tensor' ? [operand.name] : []))),
-  );
+  const feeds = feedsOf(nodes, variables(nodes, node));
   const stages = stagesOf(node);
   // The walk must keep alive what is really fed, which differs from the operands where a producer is run again.
   const fed = [...feeds].map((name) => ({is: 'tensor', name}) as const);
   const isRerun = fed.some(({name}) => !node.reads.includes(name));
+  const producers = isRerun ? node.reads.map((name) => nodes.get(nodeOf(name))?.op ?? '') : [];
+  const isDynamic = [node.op, ...producers].some((op) => DYNAMIC.test(op));
   return {
     name: node.name,
     op: node.op,
@@ -129,7 +128,7 @@ function makeStep(model: NodeModel, graph: Graph, node: Node, read: ReadonlySet<
     ...(stages ? {stages} : {}),
     run: (inputs) => {
       const map = Object.fromEntries([...feeds].map((name) => [name, inputs.get(name) as tf.Tensor]));
-      return asArray(DYNAMIC.test(node.op) ? model.executeAsync(map, outputs) : model.execute(map, outputs));
+      return asArray(isDynamic ? model.executeAsync(map, outputs) : model.execute(map, outputs));
     },
   };
 }
@@ -152,24 +151,31 @@ function constantOf(nodes: Nodes, name: string): Node | null {
   return node?.op === 'Const' ? node : null;
 }
 
+/** Ops whose result is of another dtype than their attribute T, which TF.js checks what it is fed against. */
+const OTHER_DTYPE =
+  /^(Equal|NotEqual|Less|LessEqual|Greater|GreaterEqual|IsNan|IsInf|IsFinite|Where|NonMaxSuppressionV4)$/;
+
 /**
- * The tensors to feed for one node. TF.js keeps one fed tensor per node, so where a step reads two outputs of one producer, that
- * producer is run again inside the step, from its own inputs.
+ * The tensors to feed for one node. Some cannot be fed: TF.js keeps one fed tensor per node, so not two outputs of one
+ * producer, and not a dtype that it does not expect. Such a producer is run again inside the step, from its own inputs.
  */
 function feedsOf(nodes: Nodes, reads: ReadonlySet<string>): ReadonlySet<string> {
   const feeds = new Set<string>();
   for (const name of reads) {
     const producer = nodes.get(nodeOf(name));
     const siblings = [...reads].filter((other) => nodeOf(other) === nodeOf(name));
-    if (siblings.length < 2 || !producer) {
+    if (!producer || (siblings.length < 2 && !OTHER_DTYPE.test(producer.op))) {
       feeds.add(name);
     } else {
-      const dynamic = producer.reads.filter((read) => !constantOf(nodes, read));
-      feedsOf(nodes, new Set(dynamic)).forEach((read) => feeds.add(read));
+      feedsOf(nodes, variables(nodes, producer)).forEach((read) => feeds.add(read));
     }
   }
   return feeds;
 }
+
+/** What a node reads besides constants. */
+const variables = (nodes: Nodes, {reads}: Node): ReadonlySet<string> =>
+  new Set(reads.filter((name) => !constantOf(nodes, name)));
 
 function stagesOf({attr}: NodeDef): readonly Stage[] | undefined {
   const text = attr?.['stages']?.s;

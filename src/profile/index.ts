@@ -1,6 +1,7 @@
 /** The profiler: measure, compare, and show. */
 export {compare, type CompareOptions} from './compare.js';
 export {blocksCSV, opsCSV} from './csv.js';
+export {type InputOptions, seededInputs} from './inputs.js';
 export type {ModelInputs, ProfiledModel} from './model.js';
 export {type PageContent, reportPage} from './page.js';
 export {measurePeaks} from './peaks.js';

@@ -10,6 +10,14 @@ export type ProfiledModel = NodeModel | LayersModel;
 
 export type ModelInputs = tf.Tensor | readonly tf.Tensor[] | tf.NamedTensorMap;
 
+/** A model with what is known about it. */
+export interface Side {
+  readonly model: ProfiledModel;
+  readonly program: Program;
+  /** By name; they belong to the caller. */
+  readonly feeds: tf.NamedTensorMap;
+}
+
 export const isLayersModel = (model: ProfiledModel): model is LayersModel => 'layers' in model;
 
 export async function programOf(model: ProfiledModel): Promise<Program> {

@@ -41,11 +41,28 @@ export async function profile(
   options: ProfileOptions = {},
 ): Promise<Profile> {
   const program = await programOf(model);
-  const feeds = feedsOf(program, inputs);
+  return profileProgram(program, feedsOf(program, inputs), options);
+}
+
+/** What a caller may do with each step on each pass. */
+export interface Hooks {
+  /** Tensors to run the step on instead of those of this run. */
+  readonly replaceInputs?: (step: Step) => ReadonlyMap<string, tf.Tensor> | null;
+  /** Called between two laps; the results are disposed later. */
+  readonly onResults?: (step: Step, results: readonly tf.Tensor[]) => Promise<void> | void;
+}
+
+/** The same for a program and its inputs by name. */
+export async function profileProgram(
+  program: Program,
+  feeds: tf.NamedTensorMap,
+  options: ProfileOptions,
+  hooks: Hooks = {},
+): Promise<Profile> {
   const adapter = currentAdapter();
   const {repeats, warmup} = runsOf(adapter, options);
   const peaks = options.peaks === undefined ? await measurePeaks() : options.peaks;
-  const {laps, shapes, step} = await timeSteps(program, feeds, {...options, repeats, warmup});
+  const {laps, shapes, step} = await timeSteps(program, feeds, {...options, repeats, warmup, ...hooks});
   const rows = program.steps.map((each, i) => makeRow(each, shapes.get(each.name) as Shapes, laps[i] ?? []));
   const warnings = [
     ...adapterWarnings(adapter, step ?? peaks?.timestampStepNs ?? null),
@@ -85,7 +102,7 @@ interface Timed {
   readonly step: number | null;
 }
 
-interface Runs extends ProfileOptions {
+interface Runs extends ProfileOptions, Hooks {
   readonly repeats: number;
   readonly warmup: number;
 }
@@ -100,10 +117,12 @@ async function timeSteps(program: Program, feeds: tf.NamedTensorMap, runs: Runs)
     for (let pass = 0; pass < passes; pass++) {
       const isQueued = pass === runs.warmup + runs.repeats;
       let done = 0;
-      const outputs = await walk(program, feeds, async (step, run, inputs) => {
+      const outputs = await walk(program, feeds, async (step, inputs) => {
         runs.onProgress?.(pass * program.steps.length + done++, passes * program.steps.length, step.name);
-        const results = await stopwatch.lap(run, {wait: !isQueued});
+        const given = runs.replaceInputs?.(step) ?? inputs;
+        const results = await stopwatch.lap(() => step.run(given), {wait: !isQueued});
         if (!shapes.has(step.name)) shapes.set(step.name, shapesOf(step, inputs, results));
+        await runs.onResults?.(step, results);
         return results;
       });
       outputs.forEach((output) => output.dispose());

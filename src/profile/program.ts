@@ -38,12 +38,11 @@ export interface Program {
 export const tensorNames = ({operands}: Step): readonly string[] =>
   operands.flatMap((operand) => (operand.is === 'tensor' ? [operand.name] : []));
 
-/** Runs one step on these inputs, however the visitor likes to time it. The last result is handed on. */
+/** Runs one step on the tensors that it reads, however the visitor likes to time it. */
 export type Visit = (
   step: Step,
-  run: () => Promise<tf.Tensor[]>,
   inputs: ReadonlyMap<string, tf.Tensor>,
-) => Promise<tf.Tensor[]>;
+) => tf.Tensor[] | Promise<tf.Tensor[]>;
 
 /**
  * Runs the steps in order, disposing each tensor after its last reader.
@@ -62,7 +61,7 @@ export async function walk(program: Program, feeds: tf.NamedTensorMap, visit: Vi
   try {
     for (const step of program.steps) {
       const inputs = new Map(tensorNames(step).map((name) => [name, need(live, name, step.name)]));
-      const results = await visit(step, async () => step.run(inputs), inputs);
+      const results = await visit(step, inputs);
       step.outputs.forEach((name, i) => live.set(name, results[i] as tf.Tensor));
       new Set(tensorNames(step)).forEach(release);
     }
@@ -89,16 +88,22 @@ function need(live: ReadonlyMap<string, tf.Tensor>, name: string, reader: string
   );
 }
 
-/** The steps that lie between two tensors: those that `output` needs and that are not needed for `input`. */
-export function stepsBetween({steps}: Program, input: string, output: string): readonly Step[] {
+/** The steps that make `output` from `input`; `null` where there are none, or where they need another tensor besides. */
+export function stepsBetween({steps}: Program, input: string, output: string): readonly Step[] | null {
   const maker = new Map(steps.flatMap((step) => step.outputs.map((name) => [name, step] as const)));
   const found = new Set<Step>();
   const pending = [output];
+  let meetsInput = false;
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    const step = name === input ? undefined : maker.get(name);
-    if (!step || found.has(step)) continue;
+    if (name === input) {
+      meetsInput = true;
+      continue;
+    }
+    const step = maker.get(name);
+    if (!step) return null;
+    if (found.has(step)) continue;
     found.add(step);
     pending.push(...tensorNames(step));
   }
-  return steps.filter((step) => found.has(step));
+  return meetsInput && found.size > 0 ? steps.filter((step) => found.has(step)) : null;
 }

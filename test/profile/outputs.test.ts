@@ -69,11 +69,10 @@ describe('text', () => {
 
 describe('CSV', () => {
   it('quotes what needs it and leaves the unknown empty', () => {
-    const lines = opsCSV([row('a,"b"', 'Conv2D', {gpuMs: null, weightShapes: [[1, 1, 4, 4], [4]]})]).split(
-      '\r\n',
-    );
-    expect(lines[0]).toMatch(/^name,op,is_block,/);
-    expect(lines[1]).toBe('"a,""b""",Conv2D,false,1x8x8x4,1x1x4x4 4,1x8x8x4,1,,0.9,0.2,1000,500,4');
+    const odd = row('a,"b"', 'Conv2D', {gpuMs: null, weightShapes: [[1, 1, 4, 4], [4]]});
+    const lines = opsCSV([makeProfile('net', [odd])]).split('\r\n');
+    expect(lines[0]).toMatch(/^model,name,op,is_block,/);
+    expect(lines[1]).toBe('net,"a,""b""",Conv2D,false,1x8x8x4,1x1x4x4 4,1x8x8x4,1,,0.9,0.2,1000,500,4');
     expect(lines[2]).toBe('');
   });
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as layers from '@tensorflow/tfjs-layers';
-import {compare, measurePeaks, profile} from '../../src/profile/index.js';
+import {compare, measurePeaks, profile, seededInputs} from '../../src/profile/index.js';
 import {clockStepNs, recordGPU} from '../../src/profile/gpu_recorder.js';
 import {adapterWarnings, startStopwatch, webgpuBackend} from '../../src/profile/stopwatch.js';
 import {eachBackend, onBackend} from '../support/environment.js';
@@ -197,5 +197,36 @@ describe('adapter warnings', () => {
     expect(clockStepNs([100_000n, 300_000n, 1_000_000n])).toBe(100_000);
     expect(clockStepNs([7n, 8n, 10n])).toBe(1);
     expect(clockStepNs([])).toBeNull();
+  });
+});
+
+describe('seededInputs', () => {
+  it('makes the same values every time, of the batch and dtype asked for', async () => {
+    const {before, dispose} = await tinyModels();
+    const [first, second] = [await seededInputs(before, {batch: 3}), await seededInputs(before, {batch: 3})];
+    expect(first['x']?.shape).toEqual([3, 8, 8, 3]);
+    expect(Array.from((await first['x']?.data()) ?? [])).toEqual(
+      Array.from((await second['x']?.data()) ?? [0]),
+    );
+    const given = await seededInputs(before, {shapes: {x: [2, 8, 8, 3]}});
+    expect(given['x']?.shape).toEqual([2, 8, 8, 3]);
+    tf.dispose([first, second, given]);
+    dispose();
+  });
+
+  it('says which shape is missing or of no input', async () => {
+    const open = layers.sequential({
+      layers: [layers.layers.conv2d({filters: 1, kernelSize: 1, inputShape: [null, null, 3]})],
+    });
+    const fixed = layers.sequential({layers: [layers.layers.dense({units: 1, batchInputShape: [4, 3]})]});
+    await expectAsync(seededInputs(open)).toBeRejectedWithError(
+      /is \[\?, \?, \?, 3\], open in more than its batch/,
+    );
+    await expectAsync(seededInputs(fixed, {batch: 2})).toBeRejectedWithError(
+      /a batch of 2 does not fit; leave the batch at 4/,
+    );
+    await expectAsync(seededInputs(fixed, {shapes: {y: [4, 3]}})).toBeRejectedWithError(/given for 'y'/);
+    open.dispose();
+    fixed.dispose();
   });
 });
