@@ -33,8 +33,18 @@ export function pairBlocks(
     if (replaced) found.push({name: step.name, kind: step.op, stages: step.stages, input, output, replaced});
     else unmatched.push(`'${step.name}'`);
   }
-  const warning = `The original has no such tensors as the ends of ${unmatched.join(', ')}: timed within the whole model only.`;
-  return {found, warnings: unmatched.length > 0 ? [warning] : []};
+  const warnings: string[] = [];
+  if (unmatched.length > 0) {
+    warnings.push(
+      `The original has no such tensors as the ends of ${unmatched.join(', ')}: timed in the whole alone.`,
+    );
+  }
+  if (found.length + unmatched.length === 0) {
+    warnings.push(
+      'No block was fused: the two models run the same ops, and the ratio of their times is noise.',
+    );
+  }
+  return {found, warnings};
 }
 
 /**

@@ -1,7 +1,8 @@
 /** A stem, two MBConv blocks (the second with squeeze-and-excite), and a softmax: as ops, and with the blocks fused by hand. */
 import * as tf from '@tensorflow/tfjs-core';
-import {type GraphModel, loadGraphModel, registerOp} from '@tensorflow/tfjs-converter';
-import {encodeStages, reference, readCall, namedWeights, runOrdered, type Stage} from '../../ops/index.js';
+import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
+import {encodeStages, type Stage} from '../../ops/index.js';
+import {registerBlockKernels} from '../../src/register.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../../ops/stages/make.js';
 import {seededTensors} from '../support/random.js';
 
@@ -126,7 +127,7 @@ export interface TinyModels {
 
 /** Both models, with the same seeded weights, for the current backend. */
 export async function tinyModels({seed = 7}: {readonly seed?: number} = {}): Promise<TinyModels> {
-  registerBlock();
+  registerBlockKernels();
   const make = seededTensors(seed);
   const values: Record<string, Float32Array> = {};
   for (const [name, shape] of Object.entries(WEIGHTS)) {
@@ -179,20 +180,3 @@ async function load(
 const dims = (...sizes: readonly number[]): {dim: {size: string}[]} => ({
   dim: sizes.map((size) => ({size: String(size)})),
 });
-
-/** The reference as the kernel, where nobody has registered a faster one. */
-function registerBlock(): void {
-  const backendName = tf.getBackend();
-  if (!tf.getKernelsForBackend(backendName).some(({kernelName}) => kernelName === KIND)) {
-    tf.registerKernel({
-      kernelName: KIND,
-      backendName,
-      kernelFunc: ({inputs, attrs}) => {
-        const call = readCall(KIND, inputs, attrs);
-        const [x, ...weights] = Object.values(inputs) as tf.Tensor[];
-        return reference(call.block, x as tf.Tensor, namedWeights(call, weights));
-      },
-    });
-  }
-  registerOp(KIND, ({inputs, attrs}) => runOrdered(KIND, String(attrs['stages']), inputs));
-}
