@@ -3,8 +3,9 @@
 import {type Command, print, UsageError} from './command.js';
 import {convert} from './convert.js';
 import {inspect} from './inspect.js';
+import {profile} from './profile.js';
 
-const COMMANDS: readonly Command[] = [inspect, convert];
+const COMMANDS: readonly Command[] = [inspect, convert, profile];
 
 const BAD_INPUT = 1;
 const BAD_USAGE = 2;
