@@ -44,8 +44,8 @@ async function medianOf(run: () => Promise<unknown>): Promise<number> {
 async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
   const once = async (count: number): Promise<number> => {
     const start = performance.now();
-    for (let i = 0; i < count - 1; i++) tf.dispose(await replay.predict([x]));
-    const last = await replay.predict([x]);
+    for (let i = 0; i < count - 1; i++) tf.dispose(replay.predict([x]));
+    const last = replay.predict([x]);
     const [tensor] = tensorsOf(last);
     await tensor?.data();
     tf.dispose(last);
@@ -76,14 +76,13 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Record<st
   const stockReplay = await capture(loaded.model, [x]);
   const fusedReplay = await fused.capture([x]);
   const [want, got] = [
-    await firstOutput(await stockReplay.predict([x])),
-    await firstOutput(await fusedReplay.predict([x])),
+    await firstOutput(stockReplay.predict([x])),
+    await firstOutput(fusedReplay.predict([x])),
   ];
   const scale = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
   const difference =
     want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
-  const read = async (outputs: unknown): Promise<void> =>
-    void (await firstOutput(outputs as tf.TensorContainer));
+  const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
   const row = {
     model: loaded.name.split('/').at(-2) ?? loaded.name,
     batch,
@@ -96,7 +95,7 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Record<st
     }),
     stockReplayMs: await medianOf(() => stockReplay.predictAsync([x])),
     stockPipelinedMs: await pipelined(stockReplay, x),
-    fusedMs: await medianOf(async () => read(fused.predict(x) as tf.TensorContainer)),
+    fusedMs: await medianOf(async () => read(fused.predict(x))),
     fusedReplayMs: await medianOf(() => fusedReplay.predictAsync([x])),
     fusedPipelinedMs: await pipelined(fusedReplay, x),
     peakMB: fusedReplay.memory.peak / 2 ** 20,
