@@ -14,7 +14,7 @@ import {
   traceBlock,
 } from '../../ops/index.js';
 import type {CanonicalNode} from './forms.js';
-import {type Ref, valueOf} from './graph.js';
+import {type Ref, refKey, valueOf} from './graph.js';
 import type {Inference} from './infer.js';
 import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
 import type {Overlay} from './overlay.js';
@@ -98,6 +98,13 @@ function grow(
       weights: new Map(weights).set(step.stage, step.weights),
       nodes: [...nodes, node],
     };
+  // A concat stage appends the block's input: in this order, and as it is.
+  if (node.op === 'concat') {
+    const appends = stages.length > 0 && link.other && refKey(link.other) === refKey(input);
+    if (!appends || refKey(link.main) !== refKey(node.inputs[0] ?? input)) return undefined;
+    const stage = {op: 'concat', name: 'concat'} as const;
+    return {stages: [...stages, stage], weights: new Map(weights).set(stage, {}), nodes: [...nodes, node]};
+  }
   if (node.op === 'add' && link.other) {
     const shortcut = stages.length > 0 ? shortcutOf(overlay, input, link.other) : undefined;
     if (!shortcut) return undefined;

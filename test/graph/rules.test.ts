@@ -10,10 +10,11 @@ import {onBackend} from '../support/environment.js';
 import type {RuleCase} from '../support/spelled_blocks.js';
 import {TestGraph} from '../support/test_graph.js';
 import {COMPOSITION_CASES} from './composition_cases.js';
+import {JOIN_CASES} from './join_cases.js';
 import {NORM_CASES} from './norm_cases.js';
 import {SPELLING_CASES} from './spelling_cases.js';
 
-const CASES: readonly RuleCase[] = [...SPELLING_CASES, ...COMPOSITION_CASES, ...NORM_CASES];
+const CASES: readonly RuleCase[] = [...SPELLING_CASES, ...COMPOSITION_CASES, ...NORM_CASES, ...JOIN_CASES];
 
 function artifactsOf(build: RuleCase['build']): tf.io.ModelArtifacts {
   const g = new TestGraph();

@@ -2,6 +2,7 @@
 import {ACTIVATIONS} from './activations.js';
 import {FOLDING} from './folding.js';
 import {GATES} from './gates.js';
+import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
 import {RESPONSES} from './responses.js';
 import {SPELLING} from './spelling.js';
@@ -16,5 +17,5 @@ export const PHASES: readonly (readonly Rule[])[] = [
   SPELLING,
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
-  [...FOLDING, ...GATES],
+  [...JOINS, ...FOLDING, ...GATES],
 ];
