@@ -1,4 +1,5 @@
 /** The list of blocks: one line a block. Registration, matcher, tests and benchmarks loop over it. */
+import {convSpec} from './conv.js';
 import {convFirstSpec} from './conv_first.js';
 import {convNextSpec} from './conv_next.js';
 import {fusedMBConvSpec} from './fused_mb_conv.js';
@@ -16,10 +17,12 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   fusedMBConvSpec,
   basicSpec,
   separableSpec,
+  convSpec,
 ];
 
 export * from './activation.js';
 export * from './block.js';
+export * from './conv.js';
 export * from './conv_first.js';
 export * from './conv_next.js';
 export * from './cost.js';

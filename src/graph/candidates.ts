@@ -13,8 +13,9 @@ import {
   type Stage,
   traceBlock,
 } from '../../ops/index.js';
+import {stockDispatches} from './dispatches.js';
 import type {CanonicalNode} from './forms.js';
-import {type Ref, valueOf} from './graph.js';
+import {type Ref, refKey, valueOf} from './graph.js';
 import type {Inference} from './infer.js';
 import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
 import type {Overlay} from './overlay.js';
@@ -98,6 +99,13 @@ function grow(
       weights: new Map(weights).set(step.stage, step.weights),
       nodes: [...nodes, node],
     };
+  // A concat stage appends the block's input: in this order, and as it is.
+  if (node.op === 'concat') {
+    const appends = stages.length > 0 && link.other && refKey(link.other) === refKey(input);
+    if (!appends || refKey(link.main) !== refKey(node.inputs[0] ?? input)) return undefined;
+    const stage = {op: 'concat', name: 'concat'} as const;
+    return {stages: [...stages, stage], weights: new Map(weights).set(stage, {}), nodes: [...nodes, node]};
+  }
   if (node.op === 'add' && link.other) {
     const shortcut = stages.length > 0 ? shortcutOf(overlay, input, link.other) : undefined;
     if (!shortcut) return undefined;
@@ -157,6 +165,8 @@ function tryCut(
   if ('misfit' in fit) return fit;
   const escape = escapeOf(overlay, growing.nodes);
   if (escape) return {misfit: escape};
+  if (dispatchesOf(around, growing.nodes) < 2)
+    return {misfit: {...noGain(growing, 'one op of TF.js', 'at least two'), reason: 'too little to fuse'}};
   const named = nameStages(growing, fit.slots);
   const block: Block = {kind: spec.kind, stages: named.stages};
   try {
@@ -166,14 +176,8 @@ function tryCut(
       weight: weightAs(named.weights.get(name), name, shape),
     }));
     if (around.accepts?.(block, inputShape) === false) {
-      return {
-        misfit: {
-          at: growing.nodes[0]?.name ?? '',
-          reason: 'no gain',
-          found: `[${inputShape.join(', ')}]`,
-          needed: 'a shape where one kernel beats the ops',
-        },
-      };
+      const found = `[${inputShape.join(', ')}]`;
+      return {misfit: noGain(growing, found, 'a shape where one kernel beats the ops')};
     }
     return {spec, block, input, weights, ...at, nodes: growing.nodes, inputShape, outputShape: trace.output};
   } catch (error) {
@@ -187,6 +191,20 @@ function tryCut(
       },
     };
   }
+}
+
+const noGain = ({nodes}: Growing, found: string, needed: string): Misfit => ({
+  at: nodes[0]?.name ?? '',
+  reason: 'no gain',
+  found,
+  needed,
+});
+
+/** What stock TF.js dispatches for the ops that these canonical nodes stand for. */
+export function dispatchesOf({overlay, nominal}: Surroundings, nodes: readonly CanonicalNode[]): number {
+  const names = new Set(nodes.flatMap(({covers}) => covers));
+  const originals = [...names].map((name) => overlay.graph.nodes.get(name));
+  return originals.reduce((total, node) => total + (node ? stockDispatches(node, nominal) : 0), 0);
 }
 
 function weightAs(weight: Weight | undefined, name: string, shape: readonly number[]): Weight {

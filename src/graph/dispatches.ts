@@ -42,6 +42,12 @@ const COUNTS: Readonly<Record<string, Count | undefined>> = Object.fromEntries([
   ...rows('Split SplitV', (node) => numberAttr(node.attrs, 'num_split', 1)),
 ]);
 
+/** Of one op of TF.js. */
+export function stockDispatches(node: Node, inference: Inference): number {
+  const count = COUNTS[node.op] ?? 1;
+  return typeof count === 'number' ? count : count(node, inference);
+}
+
 export function countDispatches(
   graph: Graph,
   inference: Inference,
@@ -52,12 +58,7 @@ export function countDispatches(
   for (const node of graph.nodes.values()) {
     const block = decode(node);
     const input = block && inference.shape(node.inputs[0] ?? valueOf(''));
-    const count = COUNTS[node.op] ?? 1;
-    total += block
-      ? blocks(block, positive(input))
-      : typeof count === 'number'
-        ? count
-        : count(node, inference);
+    total += block ? blocks(block, positive(input)) : stockDispatches(node, inference);
   }
   return total;
 }

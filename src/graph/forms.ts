@@ -36,11 +36,19 @@ export interface PointwiseForm {
 
 export type ConvForm = SpatialForm | PointwiseForm;
 
-export interface OtherStageForm {
-  readonly op: 'gate' | 'layernorm' | 'grn' | 'pool' | 'padchannels';
-  readonly stage: Extract<Stage, {op: 'gate' | 'layernorm' | 'grn' | 'pool' | 'padchannels'}>;
+interface StageForm<Op extends Stage['op']> {
+  readonly op: Op;
+  readonly stage: Extract<Stage, {op: Op}>;
   readonly weights: StageWeights;
 }
+
+export type OtherStageForm =
+  | StageForm<'gate'>
+  | StageForm<'layernorm'>
+  | StageForm<'grn'>
+  | StageForm<'pool'>
+  | StageForm<'padchannels'>
+  | StageForm<'blurpool'>;
 
 /** x · gain + offset. */
 export interface AffineForm {
@@ -64,12 +72,55 @@ export interface PaddingForm {
   readonly pad: Exclude<Pad, string>;
 }
 
-/** `mean` is over all pixels; `view` gives the same bytes another shape; `cube` is x³; `add` and `concat` join two maps. */
+/**
+ * `mean` is over all pixels; `view` gives the same bytes another shape; `square` is x² and `cube` x³; `add` and `concat` join two
+ * maps. Pieces of norms: `channelmean` and `variance` are over the channels of a pixel, `centered` is x less its channel mean,
+ * `pixelnorm` is the root of the sum of squares over all pixels.
+ */
 export interface PlainForm {
-  readonly op: 'mean' | 'view' | 'cube' | 'add' | 'concat';
+  readonly op:
+    | 'mean'
+    | 'view'
+    | 'square'
+    | 'cube'
+    | 'add'
+    | 'concat'
+    | 'channelmean'
+    | 'centered'
+    | 'variance'
+    | 'pixelnorm';
 }
 
-export type Form = ConvForm | OtherStageForm | AffineForm | ActivationForm | PaddingForm | PlainForm;
+/** √(variance + epsilon), and one over it. */
+export interface DeviationForm {
+  readonly op: 'deviation' | 'inversedeviation';
+  readonly epsilon: number;
+}
+
+/** n = pixelnorm / (its channel mean + epsilon), one number a channel. */
+export interface RelativeNormForm {
+  readonly op: 'relativenorm';
+  readonly epsilon: number;
+}
+
+/** gain·x·n + offset, with n as above: GRN without its sum. */
+export interface ResponseForm {
+  readonly op: 'response';
+  readonly epsilon: number;
+  readonly gain: PerChannel;
+  readonly offset: PerChannel;
+}
+
+export type Form =
+  | ConvForm
+  | OtherStageForm
+  | AffineForm
+  | ActivationForm
+  | PaddingForm
+  | PlainForm
+  | DeviationForm
+  | RelativeNormForm
+  | ResponseForm;
 
 /** A node while its meaning is worked out. It keeps the name of the op whose value it gives. */
 export interface CanonicalNode {

@@ -23,7 +23,7 @@ export interface Step {
 
 const JOINS: ReadonlySet<string> = new Set(['add', 'concat']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
-const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'gate', 'layernorm', 'grn']);
+const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'gate', 'layernorm', 'grn', 'blurpool']);
 
 /** All links by node name, in the order of the graph. */
 export function linksOf(overlay: Overlay): ReadonlyMap<string, Link> {

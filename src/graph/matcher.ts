@@ -1,8 +1,8 @@
 /**
  * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest convolutions alone, then the one
- * with the fewest ops, then the one that writes the fewest bytes between them: it cuts where the map is narrow.
+ * with the fewest dispatches, then the one that writes the fewest bytes between them: it cuts where the map is narrow.
  */
-import {type Candidate, candidatesAt, type Refusal, type Surroundings} from './candidates.js';
+import {type Candidate, candidatesAt, dispatchesOf, type Refusal, type Surroundings} from './candidates.js';
 import {isConv} from './forms.js';
 import {valueOf} from './graph.js';
 import {chainsOf, type Link, linksOf} from './links.js';
@@ -21,7 +21,7 @@ export interface Tried {
 }
 
 /** Compared from left to right; less is better. */
-type Cost = readonly [stranded: number, ops: number, elements: number];
+type Cost = readonly [stranded: number, dispatches: number, elements: number];
 
 const plus = (a: Cost, b: Cost): Cost => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
 const isLess = (a: Cost, b: Cost): boolean =>
@@ -47,6 +47,10 @@ export function matchBlocks(around: Surroundings): Matches {
   return {blocks, tried};
 }
 
+/** A block of one convolution leaves that as alone as it was. */
+const hasOneConv = ({block}: Candidate): boolean =>
+  block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
+
 /** The cheapest segmentation, by dynamic programming over the chain's positions. */
 function cut(
   around: Surroundings,
@@ -60,11 +64,12 @@ function cut(
     );
   chain.forEach((link, end) => {
     const before = best[end] as (typeof best)[number];
-    const alone: Cost = [isConv(link.node.form) ? 1 : 0, 1, written(end)];
+    const isLone = isConv(link.node.form);
+    const alone: Cost = [isLone ? 1 : 0, dispatchesOf(around, [link.node]), written(end)];
     let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
     for (const candidate of candidates.filter(({last}) => last === end)) {
       const start = best[candidate.first] as (typeof best)[number];
-      const cost = plus(start.cost, [0, 1, written(end)]);
+      const cost = plus(start.cost, [hasOneConv(candidate) ? 1 : 0, 1, written(end)]);
       if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
     }
     best.push(choice);

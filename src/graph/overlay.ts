@@ -13,6 +13,8 @@ export interface Replacement {
   readonly form: Form;
   readonly inputs: readonly Ref[];
   readonly also?: readonly CanonicalNode[];
+  /** Nodes beyond the pattern that it stands for as well. */
+  readonly beyond?: readonly CanonicalNode[];
 }
 
 /** Ops that hand their input on. */
@@ -87,13 +89,15 @@ export class Overlay {
   /** Gives `root` its new meaning and drops what nothing reads any more. */
   replace(
     root: CanonicalNode,
-    {form, inputs, also = []}: Replacement,
-    swallowed: readonly CanonicalNode[],
+    {form, inputs, also = [], beyond = []}: Replacement,
+    matched: readonly CanonicalNode[],
   ): void {
-    const staying = new Set(also.map(({name}) => name));
-    const covers = [root, ...swallowed.filter(({name}) => !staying.has(name))].flatMap((node) => node.covers);
     for (const node of also) this.#set(node);
-    this.#set({...root, op: form.op, form, inputs, covers: [...new Set(covers)]});
+    const renewed = {...root, op: form.op, form, inputs};
+    this.#set(renewed);
+    const gone = [...matched, ...beyond].filter(({name}) => !this.#nodes.has(name));
+    const covers = [...new Set([root, ...gone].flatMap((node) => node.covers))];
+    this.#nodes.set(root.name, {...renewed, covers});
   }
 
   #passesOn(node: Node): boolean {

@@ -1,6 +1,6 @@
 /**
  * Patterns over canonical nodes, with named captures. A node inside a match is swallowed by the rewrite, so the matcher itself
- * checks that no one else needs its value.
+ * checks that no one else needs its value, unless the pattern shares it.
  */
 import type {CanonicalNode, Form} from './forms.js';
 import {type Ref, refKey} from './graph.js';
@@ -24,6 +24,8 @@ export interface OpPattern {
   /** Of the first inputs; further inputs are not looked at. */
   readonly inputs: readonly Pattern[];
   readonly as?: string;
+  /** Others may read it too: the root is a function of what lies below, and where others do, it stays. */
+  readonly shared?: true;
 }
 
 export type Pattern = AnyPattern | ConstantPattern | OpPattern;
@@ -41,14 +43,26 @@ export const op = (
   ...(as === undefined ? {} : {as}),
 });
 
+/** An op whose value may also be read outside the match. */
+export const shared = (...args: Parameters<typeof op>): OpPattern => ({...op(...args), shared: true});
+
 export const ADD = ['Add', 'AddV2', 'AddN'] as const;
-const COMMUTATIVE: ReadonlySet<string> = new Set([...ADD, 'Mul', 'Maximum', 'Minimum', 'add']);
+const COMMUTATIVE: ReadonlySet<string> = new Set([
+  ...ADD,
+  'Mul',
+  'Maximum',
+  'Minimum',
+  'SquaredDifference',
+  'add',
+]);
 
 interface Captures {
   readonly refs: ReadonlyMap<string, Ref>;
   readonly nodes: ReadonlyMap<string, CanonicalNode>;
   /** Matched below the root. */
   readonly inner: readonly CanonicalNode[];
+  /** Those of them that may stay. */
+  readonly shared: ReadonlySet<CanonicalNode>;
 }
 
 /** What a pattern found. Asking for a name the pattern does not have is a fault of the rule. */
@@ -100,11 +114,11 @@ export class Match {
 
 /** Every way in which the pattern fits at `root`: commutative ops are tried in both orders. */
 export function* matchesOf(overlay: Overlay, pattern: OpPattern, root: CanonicalNode): Generator<Match> {
-  const empty: Captures = {refs: new Map(), nodes: new Map(), inner: []};
+  const empty: Captures = {refs: new Map(), nodes: new Map(), inner: [], shared: new Set()};
   for (const captures of matchNode(overlay, pattern, root, empty, true)) {
-    if (captures.inner.every((node) => isSwallowable(overlay, node, root, captures.inner))) {
+    const owned = captures.inner.filter((node) => !captures.shared.has(node));
+    if (owned.every((node) => isSwallowable(overlay, node, root, captures.inner)))
       yield new Match(overlay, root, captures);
-    }
   }
 }
 
@@ -131,6 +145,7 @@ function* matchNode(
     refs: captures.refs,
     nodes: pattern.as === undefined ? captures.nodes : new Map(captures.nodes).set(pattern.as, node),
     inner: isRoot || captures.inner.includes(node) ? captures.inner : [...captures.inner, node],
+    shared: pattern.shared ? new Set(captures.shared).add(node) : captures.shared,
   };
   yield* matchInputs(overlay, pattern.inputs, node.inputs, found);
   const [a, b] = node.inputs;

@@ -322,7 +322,7 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
     op.shape(1),
     op.shape(2),
   ]),
-  ...rows(['Mean', 'Sum', 'Max', 'Min', 'Prod', 'All', 'Any'], reduce),
+  ...rows(['EuclideanNorm', 'Mean', 'Sum', 'Max', 'Min', 'Prod', 'All', 'Any'], reduce),
   ...rows(['Pad', 'PadV2', 'MirrorPad'], pad),
   ...rows(['ConcatV2'], concat('last')),
   ...rows(['Concat'], concat('first')),

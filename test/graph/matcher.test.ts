@@ -5,6 +5,21 @@ import {expectSame} from '../support/compare_models.js';
 import {onBackend} from '../support/environment.js';
 import {TestGraph} from '../support/test_graph.js';
 
+/** A convolution with bias and relu6 in one op, so that alone it is no gain. */
+function fused(g: TestGraph, name: string, x: string, filter: readonly number[], stride = 1): string {
+  const isDepthwise = filter[3] === 1;
+  const bias = g.weight(`${name}/bias`, [filter[isDepthwise ? 2 : 3] ?? 0]);
+  return g.op(
+    name,
+    isDepthwise ? 'FusedDepthwiseConv2dNative' : '_FusedConv2D',
+    [x, g.weight(`${name}/filter`, filter), bias],
+    {
+      ...{strides: [1, stride, stride, 1], dilations: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'},
+      ...{fused_ops: ['BiasAdd', 'Relu6'], num_args: 1},
+    },
+  );
+}
+
 /** x: [1, 6, 6, 8]; expand, relu6, depth-wise, project. */
 function mbConv(
   g: TestGraph,
@@ -14,8 +29,8 @@ function mbConv(
   stride = 1,
 ): string {
   const [from, hidden, to] = channels;
-  const expand = g.op(`${name}/relu6`, 'Relu6', [g.pointwise(`${name}/expand`, x, from, hidden)]);
-  const dw = g.op(`${name}/relu6dw`, 'Relu6', [g.depthwise(`${name}/dw`, expand, hidden, {stride})]);
+  const expand = fused(g, `${name}/relu6`, x, [1, 1, from, hidden]);
+  const dw = fused(g, `${name}/relu6dw`, expand, [3, 3, hidden, 1], stride);
   return g.pointwise(`${name}/project`, dw, hidden, to);
 }
 
@@ -56,7 +71,7 @@ onBackend('cpu', 'matcher', () => {
       ['sum', 'residual'],
       ['sum2', 'residual'],
     ]);
-    expect(report.nodes).toEqual({before: 12, after: 2});
+    expect(report.nodes).toEqual({before: 8, after: 2});
   });
 
   it('takes a projection shortcut in', async () => {
@@ -64,6 +79,36 @@ onBackend('cpu', 'matcher', () => {
     const shortcut = g.conv('shortcut', 'x', [1, 1, 8, 12], {stride: 2});
     const sum = g.op('relu', 'Relu', [g.op('sum', 'AddV2', [shortcut, mbConv(g, 'a', 'x', [8, 24, 12], 2)])]);
     expect(await kinds(g.artifacts([sum]))).toEqual(['BlockBottleneck relu']);
+  });
+
+  it('fuses a lone convolution with its activation and its residual', async () => {
+    const g = start();
+    const conv = g.conv('conv', 'x', [3, 3, 8, 8]);
+    const swish = g.op('swish', 'Mul', [conv, g.op('sigmoid', 'Sigmoid', [conv])]);
+    const split = g.op('split', 'Tanh', [swish]);
+    const sum = g.op('sum', 'AddV2', [split, g.pointwise('p', split, 8, 8)]);
+    const report = await expectSame(g.artifacts([g.op('relu', 'Relu', [sum])]), {feed});
+    expect(report.blocks.map(({block, at}) => `${block} ${at}`).sort()).toEqual([
+      'BlockConv relu',
+      'BlockConv swish',
+    ]);
+    expect(report.nodes).toEqual({before: 7, after: 3});
+  });
+
+  it('leaves a convolution alone that stock TF.js runs as one op', async () => {
+    const g = start();
+    const report = await expectSame(g.artifacts([fused(g, 'conv', 'x', [3, 3, 8, 8])]), {feed});
+    expect(report.blocks).toEqual([]);
+    expect(report.misses.map(({at}) => at)).toEqual(['conv']);
+  });
+
+  it('prefers the larger block to two of one convolution', async () => {
+    const g = start();
+    const dw = g.op('act', 'Elu', [g.depthwise('dw', 'x', 8)]);
+    const project = g.op('act2', 'Elu', [g.pointwise('p', dw, 8, 4)]);
+    const last = g.op('act3', 'Elu', [g.pointwise('q', project, 4, 8)]);
+    const out = g.op('sum', 'AddV2', [g.op('split', 'Tanh', [last]), 'x']);
+    expect(await kinds(g.artifacts([out]))).toEqual(['BlockConvFirst act3']);
   });
 
   it('does not add a residual from elsewhere', async () => {

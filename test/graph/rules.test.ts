@@ -1,4 +1,5 @@
 /** One case a rule at least: a block spelled so that the rule is needed, whose fused form must give the same values. */
+import type * as tf from '@tensorflow/tfjs-core';
 import {canonicalise} from '../../src/graph/canonical.js';
 import {importGraph} from '../../src/graph/import.js';
 import {infer} from '../../src/graph/infer.js';
@@ -9,14 +10,20 @@ import {onBackend} from '../support/environment.js';
 import type {RuleCase} from '../support/spelled_blocks.js';
 import {TestGraph} from '../support/test_graph.js';
 import {COMPOSITION_CASES} from './composition_cases.js';
+import {JOIN_CASES} from './join_cases.js';
+import {NORM_CASES} from './norm_cases.js';
 import {SPELLING_CASES} from './spelling_cases.js';
 
-const CASES: readonly RuleCase[] = [...SPELLING_CASES, ...COMPOSITION_CASES];
+const CASES: readonly RuleCase[] = [...SPELLING_CASES, ...COMPOSITION_CASES, ...NORM_CASES, ...JOIN_CASES];
 
-function appliedRules(build: RuleCase['build']): ReadonlySet<string> {
+function artifactsOf(build: RuleCase['build']): tf.io.ModelArtifacts {
   const g = new TestGraph();
   g.input('x', [-1, 6, 6, 8]);
-  const graph = importGraph(g.artifacts([build(g)]));
+  return g.artifacts([build(g)]);
+}
+
+function appliedRules(build: RuleCase['build']): ReadonlySet<string> {
+  const graph = importGraph(artifactsOf(build));
   const applied = new Set<string>();
   canonicalise(new Overlay(graph, infer(graph), new Set()), (rule) => applied.add(rule));
   return applied;
@@ -32,12 +39,12 @@ onBackend('cpu', 'rules', () => {
     ).toEqual([]);
   });
 
-  for (const {rule, how, build, blocks = ['BlockMBConv']} of CASES) {
+  for (const {rule, how, build, oracle = build, blocks = ['BlockMBConv']} of CASES) {
     it(how === undefined ? rule : `${rule}: ${how}`, async () => {
       expect(appliedRules(build)).toContain(rule);
-      const g = new TestGraph();
-      g.input('x', [-1, 6, 6, 8]);
-      const report = await expectSame(g.artifacts([build(g)]), {feed: {x: [2, 6, 6, 8]}, scale: 3});
+      const artifacts = artifactsOf(build);
+      const comparison = {feed: {x: [2, 6, 6, 8]}, scale: 3, oracle: artifactsOf(oracle)};
+      const report = await expectSame(artifacts, comparison);
       expect(report.blocks.map(({block}) => block)).toEqual([...blocks]);
     });
   }

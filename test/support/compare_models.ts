@@ -16,6 +16,8 @@ export interface Comparison {
   readonly scale?: number;
   /** Besides every block and every default output. */
   readonly outputs?: readonly string[];
+  /** What the values are compared with, where that is another model. */
+  readonly oracle?: tf.io.ModelArtifacts;
 }
 
 /** Fuses, and fails the spec unless every block's value and every output is the original's. */
@@ -23,8 +25,10 @@ export async function expectSame(
   artifacts: tf.io.ModelArtifacts,
   comparison: Comparison = {},
 ): Promise<Report> {
-  const original = await loadGraphModel(tf.io.fromMemory(artifacts));
-  const fused = await fuse(original, comparison.options);
+  const source = await loadGraphModel(tf.io.fromMemory(artifacts));
+  const fused = await fuse(source, comparison.options);
+  const original = await loadGraphModel(tf.io.fromMemory(comparison.oracle ?? artifacts));
+  source.dispose();
   try {
     await expectSameValues(original, fused, comparison);
     return fused.report;

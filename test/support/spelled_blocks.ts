@@ -7,6 +7,8 @@ export interface RuleCase {
   readonly how?: string;
   /** Adds a block to a graph whose input `x` is [1, 6, 6, 8], and returns its output. */
   readonly build: (g: TestGraph) => string;
+  /** The same block where stock TF.js cannot run the other; the same weights in the same order. */
+  readonly oracle?: (g: TestGraph) => string;
   /** Kinds expected; one BlockMBConv unless given. */
   readonly blocks?: readonly string[];
 }

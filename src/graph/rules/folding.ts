@@ -191,6 +191,17 @@ function added(match: Match): Replacement | undefined {
   return {form: {op: 'add'}, inputs: [match.ref('x'), match.ref('y')]};
 }
 
+/** Saves the kernel two reads a channel, and costs nothing. */
+function normBefore(match: Match): Replacement | undefined {
+  const norm = match.node('norm');
+  const {stage, weights} = match.form('norm', 'layernorm');
+  const {Gain, Offset} = weights;
+  if (!Gain || !Offset) return undefined;
+  const folded = scaledBefore(convOf(match, 'conv'), {op: 'affine', gain: Gain, offset: Offset});
+  const plain = {op: 'layernorm', stage: {...stage, affine: false}, weights: {}} as const;
+  return folded && {form: folded, inputs: match.root.inputs, also: [{...norm, form: plain}]};
+}
+
 export const FOLDING: readonly Rule[] = [
   rule('affine behind a convolution', op('affine', [conv('conv')], 'affine'), (match) => {
     const form = convOf(match, 'conv');
@@ -204,6 +215,11 @@ export const FOLDING: readonly Rule[] = [
       const folded = scaledBefore(convOf(match, 'conv'), match.form('affine', 'affine'));
       return folded && {form: folded, inputs: [match.ref('x')]};
     },
+  ),
+  rule(
+    'layer norm before a convolution',
+    op('pointwise', [op('layernorm', [any('x')], 'norm')], 'conv'),
+    normBefore,
   ),
   rule('padding before a convolution', op('spatial', [op('padding', [any('x')], 'padding')], 'conv'), padded),
   rule('activation behind a convolution', op('activation', [conv('conv')], 'activation'), activated),

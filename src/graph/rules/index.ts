@@ -2,12 +2,20 @@
 import {ACTIVATIONS} from './activations.js';
 import {FOLDING} from './folding.js';
 import {GATES} from './gates.js';
+import {JOINS} from './joins.js';
+import {NORMS} from './norms.js';
+import {RESPONSES} from './responses.js';
 import {SPELLING} from './spelling.js';
 import type {Rule} from './rule.js';
 
 /**
- * First each op by itself, then activations (an `x + 3` of a hard-swish must not be taken for a bias), then convolutions with
- * all that belongs to them, then what is made of several convolutions. A later phase may make room for an earlier rule, so
+ * First each op by itself, then activations (an `x + 3` of a hard-swish must not be taken for a bias), then norms (whose sums
+ * are no residuals), then convolutions with all that belongs to them, then what is made of several convolutions. A later phase may make room for an earlier rule, so
  * convolutions are folded again around gates.
  */
-export const PHASES: readonly (readonly Rule[])[] = [SPELLING, ACTIVATIONS, [...FOLDING, ...GATES]];
+export const PHASES: readonly (readonly Rule[])[] = [
+  SPELLING,
+  ACTIVATIONS,
+  [...NORMS, ...RESPONSES],
+  [...JOINS, ...FOLDING, ...GATES],
+];
