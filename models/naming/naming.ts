@@ -41,7 +41,7 @@ const SUFFIXES: Readonly<Record<Naming['style'], Readonly<Record<Role, readonly 
   keras: {
     filter: ['/kernel', '/depthwise_kernel', '/0'],
     bias: ['/bias', '/1'],
-    gain: ['/gamma', '/0'],
+    gain: ['/gamma', '/variable', '/0'],
     offset: ['/beta', '/1'],
     alpha: ['/alpha', '/0'],
     normGain: ['/gamma', '/0'],
