@@ -4,6 +4,7 @@
  * the tests over the small fixtures.
  *   node dist/benchmarks/verify_checkpoint.js ARCH CHECKPOINT OUTPUTS.safetensors [SOURCE]
  */
+import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs-backend-wasm';
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
@@ -57,11 +58,17 @@ function relativeError(got: ArrayLike<number>, want: Float32Array): number {
   return error / scale;
 }
 
+/** WebAssembly has 2 GB of memory, for weights and activations. */
+const WASM_BYTES = 5e8;
+
+const weightBytes = ({entries}: Checkpoint): number =>
+  4 * [...entries.values()].reduce((sum, {shape}) => sum + shape.reduce((a, b) => a * b, 1), 0);
+
 async function main([arch, checkpointPath, outputsPath, from]: readonly string[]): Promise<void> {
   if (arch === undefined || checkpointPath === undefined || outputsPath === undefined)
     throw new Error('Usage: verify_checkpoint ARCH CHECKPOINT OUTPUTS.safetensors [SOURCE]');
-  await tf.setBackend('wasm');
   const [checkpoint, expected] = [await openCheckpoint(checkpointPath), await openCheckpoint(outputsPath)];
+  await tf.setBackend(weightBytes(checkpoint) < WASM_BYTES ? 'wasm' : 'cpu');
   const result = await verifyCheckpoint(arch, checkpoint, expected, from as SourceName | undefined);
   await Promise.all([checkpoint.close(), expected.close()]);
   console.log(JSON.stringify(result));

@@ -118,7 +118,8 @@ export class LayerMaker {
 /** At stride 1 the two rules give the same for the odd kernels in use here. */
 function padding(kernel: number, stride: number, rule: Conventions['padding']): Pad {
   const edge = (kernel - 1) / 2;
-  return rule === 'same' || stride === 1 ? 'same' : [edge, edge, edge, edge];
+  if (rule === 'same' || stride === 1) return 'same';
+  return edge === 0 ? 'valid' : [edge, edge, edge, edge];
 }
 
 export const layerNorm = (name: string, epsilon: number): Layer => ({

@@ -10,17 +10,20 @@ import {openSafetensors} from './checkpoint/safetensors.js';
 const HDF5 = [0x89, 0x48, 0x44, 0x46];
 const ZIP = [0x50, 0x4b, 0x03, 0x04];
 const PICKLE = 0x80;
+const BRACE = 0x7b;
+const HEAD_BYTES = 9;
 const WEIGHTS_IN_ZIP = 'model.weights.h5';
 
 /** @throws {CheckpointError} for a file that is missing or of a format that is not read. */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const source = await openBytes(path);
   try {
-    const head = await source.read(0, Math.min(source.size, HDF5.length));
+    const head = await source.read(0, Math.min(source.size, HEAD_BYTES));
     const starts = (magic: readonly number[]): boolean => magic.every((byte, i) => head[i] === byte);
     if (starts(HDF5)) return await openKeras(path, path, () => source.close());
     if (starts(ZIP)) return await openZip(path, source);
-    if (head[0] === PICKLE)
+    // The length of a safetensors header may begin with this byte too, but then a brace follows it.
+    if (head[0] === PICKLE && head[HEAD_BYTES - 1] !== BRACE)
       throw new CheckpointError(`'${path}' is a Python pickle, which is not read; save the tensors with safetensors.`);
     return await openSafetensors(source);
   } catch (error) {

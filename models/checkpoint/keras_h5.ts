@@ -35,12 +35,15 @@ function childOf(group: Group, name: string): Group | undefined {
   return isGroup(child) ? child : undefined;
 }
 
+/** Keras numbers variables that a layer left without a name through the whole model. */
+const variableName = (key: string): string => key.replace(/:\d+$/, '').replace(/^variable_\d+$/, 'variable');
+
 /** `conv/conv/kernel` and `conv/conv/kernel:0`: the layer is what stands before the variable. */
 function collectNamed(group: Group, path: readonly string[], into: Map<string, Dataset>): void {
   for (const key of group.keys()) {
     const child = group.get(key);
     if (isGroup(child)) collectNamed(child, [...path, key], into);
-    else if (isDataset(child) && path.length > 0) into.set(`${path.at(-1) ?? ''}/${key.replace(/:\d+$/, '')}`, child);
+    else if (isDataset(child) && path.length > 0) into.set(`${path.at(-1) ?? ''}/${variableName(key)}`, child);
   }
 }
 
