@@ -25,10 +25,10 @@ const EXPANSION = {convFirst: 6, mbConv: 4, down: 4} as const;
 const BLUR_TAPS = 3;
 
 export const CONV_FIRSTS = {
-  convfirst_pico: {width: 40, depths: [2, 2, 6, 2], size: 256},
-  convfirst_nano: {width: 48, depths: [2, 2, 6, 2], size: 256},
-  convfirst_tiny: {width: 56, depths: [3, 3, 9, 3], size: 256},
-  convfirst_small: {width: 64, depths: [3, 3, 9, 3], size: 256},
+  convfirst_pico: {width: 32, depths: [3, 2, 5, 7], size: 256},
+  convfirst_nano: {width: 40, depths: [4, 4, 9, 7], size: 256},
+  convfirst_tiny: {width: 48, depths: [5, 5, 13, 8], size: 256},
+  convfirst_small: {width: 64, depths: [5, 5, 13, 8], size: 256},
 } as const satisfies Readonly<Record<string, ConvFirstSizes>>;
 
 /** Also for smaller networks of the same make: any width that is a multiple of 8, any number of stages. */
