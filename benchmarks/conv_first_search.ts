@@ -44,18 +44,36 @@ interface Found extends Cost {
 }
 
 function costOf(width: number, depths: readonly number[]): Cost {
-  const units = convFirst({width, depths, size: SIZE}, {padding: 'symmetric', epsilon: 1e-5}, IMAGENET_CLASSES);
+  const units = convFirst(
+    {width, depths, size: SIZE},
+    {padding: 'symmetric', epsilon: 1e-5},
+    IMAGENET_CLASSES,
+  );
   const network: Network = {name: 'convfirst', classes: IMAGENET_CLASSES, size: SIZE, units};
-  return {parameters: countParameters(tensorsOf(network)) / 1e6, macs: countMacs(network, [SIZE, SIZE]) / 1e9};
+  return {
+    parameters: countParameters(tensorsOf(network)) / 1e6,
+    macs: countMacs(network, [SIZE, SIZE]) / 1e9,
+  };
 }
 
 /** Costs are linear in the depths, so five networks a width tell them all. */
 function linearCosts(width: number): (depths: readonly number[]) => Cost {
   const base = costOf(width, [1, 1, 1, 1]);
-  const steps = [0, 1, 2, 3].map((s) => costOf(width, [0, 1, 2, 3].map((other) => (other === s ? 2 : 1))));
+  const steps = [0, 1, 2, 3].map((s) =>
+    costOf(
+      width,
+      [0, 1, 2, 3].map((other) => (other === s ? 2 : 1)),
+    ),
+  );
   return (depths) => ({
-    parameters: depths.reduce((sum, depth, s) => sum + (depth - 1) * ((steps[s]?.parameters ?? 0) - base.parameters), base.parameters),
-    macs: depths.reduce((sum, depth, s) => sum + (depth - 1) * ((steps[s]?.macs ?? 0) - base.macs), base.macs),
+    parameters: depths.reduce(
+      (sum, depth, s) => sum + (depth - 1) * ((steps[s]?.parameters ?? 0) - base.parameters),
+      base.parameters,
+    ),
+    macs: depths.reduce(
+      (sum, depth, s) => sum + (depth - 1) * ((steps[s]?.macs ?? 0) - base.macs),
+      base.macs,
+    ),
   });
 }
 
@@ -66,8 +84,11 @@ function* allDepths(): Generator<readonly number[]> {
 }
 
 function skewOf(depths: readonly number[]): number {
-  const unit = depths.reduce((sum, depth) => sum + depth, 0) / PROPORTIONS.reduce((sum, part) => sum + part, 0);
-  return depths.reduce((sum, depth, s) => sum + Math.abs(Math.log(depth / (unit * (PROPORTIONS[s] ?? 1)))), 0) / 4;
+  const unit =
+    depths.reduce((sum, depth) => sum + depth, 0) / PROPORTIONS.reduce((sum, part) => sum + part, 0);
+  return (
+    depths.reduce((sum, depth, s) => sum + Math.abs(Math.log(depth / (unit * (PROPORTIONS[s] ?? 1)))), 0) / 4
+  );
 }
 
 function search({parameters, macs}: Target): readonly Found[] {
@@ -99,7 +120,9 @@ function pickFamily(candidates: readonly (readonly Found[])[]): Family | undefin
   let families: readonly Family[] = [{members: [], skew: 0}];
   for (const list of candidates) {
     families = list.flatMap((found): readonly Family[] => {
-      const below = families.filter(({members}) => members.length === 0 || growsTo(members.at(-1) as Found, found));
+      const below = families.filter(
+        ({members}) => members.length === 0 || growsTo(members.at(-1) as Found, found),
+      );
       // Of those that end in this candidate only the best with the timed width and the best without can win.
       const ranked = [...below].sort((a, b) => a.skew - b.skew);
       const kept = new Set([ranked[0], ranked.find(hasTimedWidth)].filter((family) => family !== undefined));
@@ -115,13 +138,23 @@ const line = ({width, depths, parameters, macs, error, skew}: Found): string =>
   `width ${width}, depths ${depths.join(', ')}: ${parameters.toFixed(3)} M, ${macs.toFixed(4)} G, ` +
   `error ${(100 * error).toFixed(2)} %, depth skew ${skew.toFixed(3)}`;
 
-console.log(`ConvFirst reconstructed. Input ${SIZE}×${SIZE}; first widths ${WIDTHS[0] ?? 0} to ${WIDTHS.at(-1) ?? 0} by ${GROUP_WIDTH}; depths to ${MAX_DEPTHS.join(', ')}.`);
-console.log(`Candidates have parameters and MACs within ${100 * TOLERANCE} % of the paper's; those with depths nearest to ${PROPORTIONS.join(':')} come first.\n`);
+console.log(
+  `ConvFirst reconstructed. Input ${SIZE}×${SIZE}; first widths ${WIDTHS[0] ?? 0} to ${WIDTHS.at(-1) ?? 0} by ${GROUP_WIDTH}; depths to ${MAX_DEPTHS.join(', ')}.`,
+);
+console.log(
+  `Candidates have parameters and MACs within ${100 * TOLERANCE} % of the paper's; those with depths nearest to ${PROPORTIONS.join(':')} come first.\n`,
+);
 const candidates = TARGETS.map(search);
 TARGETS.forEach(({name, parameters, macs}, i) => {
   const found = candidates[i] ?? [];
-  console.log(`${name}: ${parameters} M parameters, ${macs} G MACs; ${found.length} candidates, the first ${SHOWN}:`);
+  console.log(
+    `${name}: ${parameters} M parameters, ${macs} G MACs; ${found.length} candidates, the first ${SHOWN}:`,
+  );
   for (const candidate of found.slice(0, SHOWN)) console.log(`  ${line(candidate)}`);
 });
-console.log(`\nChosen: widths and depths that never shrink from a variant to the next, one variant with the timed width of ${TIMED_WIDTH}, least skew in all.`);
-pickFamily(candidates)?.members.forEach((found, i) => console.log(`  ${TARGETS[i]?.name ?? ''}: ${line(found)}`));
+console.log(
+  `\nChosen: widths and depths that never shrink from a variant to the next, one variant with the timed width of ${TIMED_WIDTH}, least skew in all.`,
+);
+pickFamily(candidates)?.members.forEach((found, i) =>
+  console.log(`  ${TARGETS[i]?.name ?? ''}: ${line(found)}`),
+);

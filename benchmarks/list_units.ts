@@ -5,5 +5,9 @@ const name = process.argv[2];
 const shown =
   name === undefined
     ? ARCHITECTURES.map((architecture) => describe(architecture))
-    : makeNetwork(findArchitecture(name)).units.map((unit) => ({name: unit.name, form: unit.form, at: unit.at}));
+    : makeNetwork(findArchitecture(name)).units.map((unit) => ({
+        name: unit.name,
+        form: unit.form,
+        at: unit.at,
+      }));
 console.log(JSON.stringify(shown));

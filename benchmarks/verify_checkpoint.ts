@@ -8,7 +8,15 @@ import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs-backend-wasm';
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
-import {buildGraphModel, countParameters, findArchitecture, INPUT_NAME, type SourceName, tensorsOf} from '../models/index.js';
+import {
+  type Architecture,
+  buildGraphModel,
+  countParameters,
+  findArchitecture,
+  INPUT_NAME,
+  type SourceName,
+  tensorsOf,
+} from '../models/index.js';
 import type {Checkpoint} from '../models/checkpoint/checkpoint.js';
 import {matchCheckpoint} from '../models/checkpoint/match.js';
 import {openCheckpoint} from '../models/node_checkpoint.js';
@@ -24,12 +32,12 @@ export interface Verified {
 
 /** @param expected Holds `image` `[1, H, W, 3]` and outputs by the name of our node, all channels last. */
 export async function verifyCheckpoint(
-  arch: string,
+  architecture: Architecture,
   checkpoint: Checkpoint,
   expected: Checkpoint,
   from?: SourceName,
 ): Promise<Verified> {
-  const {network, source, weights} = matchCheckpoint(findArchitecture(arch), checkpoint, {from});
+  const {network, source, weights} = matchCheckpoint(architecture, checkpoint, {from});
   const [, height = 0, width = 0] = expected.entries.get(INPUT_NAME)?.shape ?? [];
   const artifacts = await buildGraphModel(network, weights, {size: [height, width]});
   const model = await loadGraphModel(tf.io.fromMemory(artifacts));
@@ -69,7 +77,12 @@ async function main([arch, checkpointPath, outputsPath, from]: readonly string[]
     throw new Error('Usage: verify_checkpoint ARCH CHECKPOINT OUTPUTS.safetensors [SOURCE]');
   const [checkpoint, expected] = [await openCheckpoint(checkpointPath), await openCheckpoint(outputsPath)];
   await tf.setBackend(weightBytes(checkpoint) < WASM_BYTES ? 'wasm' : 'cpu');
-  const result = await verifyCheckpoint(arch, checkpoint, expected, from as SourceName | undefined);
+  const result = await verifyCheckpoint(
+    findArchitecture(arch),
+    checkpoint,
+    expected,
+    from as SourceName | undefined,
+  );
   await Promise.all([checkpoint.close(), expected.close()]);
   console.log(JSON.stringify(result));
 }

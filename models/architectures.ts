@@ -1,7 +1,13 @@
 /** The list of architectures: what each is called, how it is built, and who publishes checkpoints of it under which names. */
 import {CONV_NEXTS, convNext} from './families/conv_next.js';
 import {CONV_FIRSTS, convFirst} from './families/conv_first.js';
-import {EFFICIENT_NETS, EFFICIENT_NETS_V2, EFFICIENT_NETS_V2_B, efficientNet, efficientNetV2} from './families/efficient_net.js';
+import {
+  EFFICIENT_NETS,
+  EFFICIENT_NETS_V2,
+  EFFICIENT_NETS_V2_B,
+  efficientNet,
+  efficientNetV2,
+} from './families/efficient_net.js';
 import {invertedResidualNet} from './families/inverted_residual.js';
 import {MOBILE_NETS} from './families/mobile_net.js';
 import {REG_NETS, regNet, RES_NETS, resNet} from './families/res_net.js';
@@ -58,7 +64,7 @@ const conv = keysOf(CONV_NEXTS).map((name): Architecture => {
     name,
     family: isV2 ? 'ConvNeXt V2' : 'ConvNeXt',
     size: 224,
-    units: (conventions, classes) => convNext(name, conventions, classes),
+    units: (conventions, classes) => convNext(CONV_NEXTS[name], conventions, classes),
     sources: [
       source('timm', maps.TIMM_CONV_NEXT, TORCH, prepare.imageNet(crop)),
       source('huggingface', huggingFace, TORCH, prepare.imageNet(0.875)),
@@ -71,7 +77,16 @@ const conv = keysOf(CONV_NEXTS).map((name): Architecture => {
 });
 
 /** Crops grow with the input's size in the original preprocessing: size / (size + 32). */
-const EFFICIENT_CROPS = {b0: 0.875, b1: 0.882, b2: 0.89, b3: 0.904, b4: 0.922, b5: 0.934, b6: 0.942, b7: 0.949};
+const EFFICIENT_CROPS = {
+  b0: 0.875,
+  b1: 0.882,
+  b2: 0.89,
+  b3: 0.904,
+  b4: 0.922,
+  b5: 0.934,
+  b6: 0.942,
+  b7: 0.949,
+};
 
 const efficient = keysOf(EFFICIENT_NETS).flatMap((variant): readonly Architecture[] => {
   const {size} = EFFICIENT_NETS[variant];
@@ -119,7 +134,8 @@ const efficientV2 = keysOf(V2_SIZES).flatMap((variant): readonly Architecture[] 
   const {size} = V2_SIZES[variant];
   const isLarge = !variant.startsWith('b'); // timm and torchvision have only these without the prefix.
   const row = isLarge ? prepare.half(1) : prepare.imageNet(EFFICIENT_CROPS[variant as 'b0']);
-  const units: Architecture['units'] = (conventions, classes) => efficientNetV2(variant, conventions, classes);
+  const units: Architecture['units'] = (conventions, classes) =>
+    efficientNetV2(variant, conventions, classes);
   const shared = {family: 'EfficientNetV2', size, units};
   const torchvision = variant === 'l' ? prepare.half(1) : prepare.imageNet(1, 'bilinear');
   const keras = isLarge ? prepare.KERAS_128 : prepare.KERAS_IMAGENET;
@@ -195,50 +211,45 @@ const KERAS_RES_NET: Conventions = {
   strideFirst: true,
 };
 
-const res = keysOf(RES_NETS).map(
-  (name): Architecture => ({
-    name,
-    family: 'ResNet',
-    size: 224,
-    units: (conventions, classes) => resNet(name, conventions, classes),
-    sources: [
-      source('timm', maps.TORCH_RES_NET, TORCH, prepare.imageNet(0.95)),
-      source('huggingface', maps.HUGGING_FACE_RES_NET, TORCH, prepare.imageNet()),
-      ...(/50|101|152/.test(name)
-        ? [source('keras', maps.KERAS_RES_NET, KERAS_RES_NET, prepare.KERAS_CAFFE)]
-        : []),
-    ],
-  }),
-);
+const res = keysOf(RES_NETS).map((name): Architecture => ({
+  name,
+  family: 'ResNet',
+  size: 224,
+  units: (conventions, classes) => resNet(RES_NETS[name], conventions, classes),
+  sources: [
+    source('timm', maps.TORCH_RES_NET, TORCH, prepare.imageNet(0.95)),
+    source('huggingface', maps.HUGGING_FACE_RES_NET, TORCH, prepare.imageNet()),
+    ...(/50|101|152/.test(name)
+      ? [source('keras', maps.KERAS_RES_NET, KERAS_RES_NET, prepare.KERAS_CAFFE)]
+      : []),
+  ],
+}));
 
 /** The widths of its other members differ from the paper's, so those are architectures of their own, under timm's names. */
-const TORCHVISION_REG_NETS = /^regnet(x_(004_tv|008|016|032|080|160|320)|y_(004|008_tv|016|032|080_tv|160|320))$/;
+const TORCHVISION_REG_NETS =
+  /^regnet(x_(004_tv|008|016|032|080|160|320)|y_(004|008_tv|016|032|080_tv|160|320))$/;
 
-const reg = keysOf(REG_NETS).map(
-  (name): Architecture => ({
-    name,
-    family: name.startsWith('regnetx') ? 'RegNetX' : 'RegNetY',
-    size: 224,
-    units: (conventions, classes) => regNet(name, conventions, classes),
-    sources: [
-      source('timm', maps.TIMM_REG_NET, TORCH, prepare.imageNet()),
-      ...(TORCHVISION_REG_NETS.test(name)
-        ? [source('torchvision', maps.TORCHVISION_REG_NET, TORCH, prepare.imageNet(0.875, 'bilinear'))]
-        : []),
-      source('huggingface', maps.HUGGING_FACE_REG_NET, TORCH, prepare.imageNet()),
-    ],
-  }),
-);
+const reg = keysOf(REG_NETS).map((name): Architecture => ({
+  name,
+  family: name.startsWith('regnetx') ? 'RegNetX' : 'RegNetY',
+  size: 224,
+  units: (conventions, classes) => regNet(REG_NETS[name], conventions, classes),
+  sources: [
+    source('timm', maps.TIMM_REG_NET, TORCH, prepare.imageNet()),
+    ...(TORCHVISION_REG_NETS.test(name)
+      ? [source('torchvision', maps.TORCHVISION_REG_NET, TORCH, prepare.imageNet(0.875, 'bilinear'))]
+      : []),
+    source('huggingface', maps.HUGGING_FACE_REG_NET, TORCH, prepare.imageNet()),
+  ],
+}));
 
-const first = keysOf(CONV_FIRSTS).map(
-  (name): Architecture => ({
-    name,
-    family: 'ConvFirst',
-    size: CONV_FIRSTS[name].size,
-    units: (conventions, classes) => convFirst(CONV_FIRSTS[name], conventions, classes),
-    sources: [source('own', maps.OWN, TORCH, prepare.imageNet())],
-  }),
-);
+const first = keysOf(CONV_FIRSTS).map((name): Architecture => ({
+  name,
+  family: 'ConvFirst',
+  size: CONV_FIRSTS[name].size,
+  units: (conventions, classes) => convFirst(CONV_FIRSTS[name], conventions, classes),
+  sources: [source('own', maps.OWN, TORCH, prepare.imageNet())],
+}));
 
 /** In the order in which they are listed. */
 export const ARCHITECTURES: readonly Architecture[] = [
@@ -270,7 +281,10 @@ export const IMAGENET_CLASSES = 1000;
 /** @param classes 0 for a network that ends with its features. The conventions are the first source's unless given. */
 export function makeNetwork(
   {name, size, units, sources}: Architecture,
-  {classes = IMAGENET_CLASSES, from = sources[0]}: {readonly classes?: number; readonly from?: Source | undefined} = {},
+  {
+    classes = IMAGENET_CLASSES,
+    from = sources[0],
+  }: {readonly classes?: number; readonly from?: Source | undefined} = {},
 ): Network {
   if (!Number.isInteger(classes) || classes < 0)
     throw new ArchitectureError(`${classes} is no number of classes; give a whole number from 0.`);

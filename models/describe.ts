@@ -19,7 +19,10 @@ export interface Description {
   readonly sources: readonly string[];
 }
 
-export function describe(architecture: Architecture, from: Source | undefined = architecture.sources[0]): Description {
+export function describe(
+  architecture: Architecture,
+  from: Source | undefined = architecture.sources[0],
+): Description {
   const network = makeNetwork(architecture, {from});
   const {name, family, size, sources} = architecture;
   const blocks: Record<string, number> = {};

@@ -8,7 +8,6 @@ import {
   type ActivationLike,
   activationOf,
   type Pad,
-  type Pair,
   type PoolStage,
   type ShortcutStage,
   type Stage,
@@ -135,13 +134,9 @@ export function residual(shortcut: readonly Layer[] = [], activation?: Activatio
   return {stage: residualStage(stages, activation), ...(shortcut.length > 0 ? {shortcut} : {})};
 }
 
-export const maxPool = (name: string, size: number, stride: number, pad: PoolStage['pad']): Layer => {
-  const [kernel, step]: readonly Pair[] = [
-    [size, size],
-    [stride, stride],
-  ] as const;
-  return {stage: {op: 'pool', name, mode: 'max', kernel: kernel as Pair, stride: step as Pair, pad}};
-};
+export const maxPool = (name: string, size: number, stride: number, pad: PoolStage['pad']): Layer => ({
+  stage: {op: 'pool', name, mode: 'max', kernel: [size, size], stride: [stride, stride], pad},
+});
 
 export const mean = (): Layer => ({stage: {op: 'mean', name: 'mean'}});
 

@@ -24,7 +24,9 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     if (starts(ZIP)) return await openZip(path, source);
     // The length of a safetensors header may begin with this byte too, but then a brace follows it.
     if (head[0] === PICKLE && head[HEAD_BYTES - 1] !== BRACE)
-      throw new CheckpointError(`'${path}' is a Python pickle, which is not read; save the tensors with safetensors.`);
+      throw new CheckpointError(
+        `'${path}' is a Python pickle, which is not read; save the tensors with safetensors.`,
+      );
     return await openSafetensors(source);
   } catch (error) {
     await source.close();
@@ -34,7 +36,9 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 
 async function openBytes(path: string): Promise<ByteSource> {
   const file = await open(path).catch((error: unknown) => {
-    throw new CheckpointError(`'${path}' cannot be opened (${(error as Error).message}); give the path of a checkpoint.`);
+    throw new CheckpointError(
+      `'${path}' cannot be opened (${(error as Error).message}); give the path of a checkpoint.`,
+    );
   });
   const {size} = await file.stat();
   let isOpen = true;
@@ -43,7 +47,7 @@ async function openBytes(path: string): Promise<ByteSource> {
     size,
     async read(start, end) {
       const bytes = new Uint8Array(end - start);
-      for (let at = 0; at < bytes.length; ) {
+      for (let at = 0; at < bytes.length;) {
         const {bytesRead} = await file.read(bytes, at, Math.min(bytes.length - at, MAX_READ), start + at);
         if (bytesRead === 0)
           throw new CheckpointError(`'${path}' ends at byte ${start + at}, before ${end}; fetch it again.`);
@@ -81,7 +85,9 @@ async function openKeras(path: string, shown: string, close: () => Promise<void>
 /** A `.keras` file is a zip with the weights as HDF5, which is unpacked beside nothing: into a folder of its own. */
 async function openZip(path: string, source: ByteSource): Promise<Checkpoint> {
   await source.close();
-  const weights = unzipSync(await readFile(path), {filter: ({name}) => name === WEIGHTS_IN_ZIP})[WEIGHTS_IN_ZIP];
+  const weights = unzipSync(await readFile(path), {filter: ({name}) => name === WEIGHTS_IN_ZIP})[
+    WEIGHTS_IN_ZIP
+  ];
   if (!weights)
     throw new CheckpointError(
       `'${path}' is a zip without ${WEIGHTS_IN_ZIP}; a PyTorch file must be saved with safetensors, a Keras model with model.save.`,

@@ -17,6 +17,17 @@ export interface Preprocessing {
   readonly fit: 'crop' | 'squash';
 }
 
+/** The `userDefinedMetadata` of a model made from a checkpoint. */
+export interface ModelMetadata {
+  readonly architecture: string;
+  /** Who wrote the checkpoint. */
+  readonly source: string;
+  readonly classes: number;
+  readonly preprocessing: Preprocessing;
+  /** By class, where the checkpoint came with them. */
+  readonly labels?: readonly string[];
+}
+
 export type PreprocessingRow = Omit<Preprocessing, 'size'>;
 
 const IMAGENET = {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]} as const;

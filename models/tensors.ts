@@ -4,15 +4,7 @@ import {type TracedLayer, traceNetwork} from './trace.js';
 
 /** What a tensor is, which decides where a checkpoint has it and in which layout. */
 export type Role =
-  | 'filter'
-  | 'bias'
-  | 'gain'
-  | 'offset'
-  | 'mean'
-  | 'variance'
-  | 'normGain'
-  | 'normOffset'
-  | 'alpha';
+  'filter' | 'bias' | 'gain' | 'offset' | 'mean' | 'variance' | 'normGain' | 'normOffset' | 'alpha';
 
 /** How a filter's axes are laid out in our shape. */
 export type Layout = 'conv' | 'dense' | 'vector';
@@ -95,7 +87,8 @@ export async function graphWeights(
 ): Promise<ReadonlyMap<string, Float32Array>> {
   const {stage, norm} = traced.layer;
   const values = new Map<string, Float32Array>();
-  for (const tensor of layerTensors(traced)) values.set(`${tensor.layer}/${tensor.role}`, await source(tensor));
+  for (const tensor of layerTensors(traced))
+    values.set(`${tensor.layer}/${tensor.role}`, await source(tensor));
   const folded = norm ? foldNorm(stage.name, norm, values) : values;
   return new Map(
     traced.weights.map(({suffix}) => {
@@ -103,6 +96,25 @@ export async function graphWeights(
       return [suffix, need(folded, `${layer}/${role}`)];
     }),
   );
+}
+
+/** A layer's tensors as the checkpoint has them: by the suffix of the graph's weight, and batch norm's by their role. */
+export async function checkpointValues(
+  traced: TracedLayer,
+  source: TensorSource,
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const {stage} = traced.layer;
+  const suffixes = new Map(
+    traced.weights.map(({suffix}) => {
+      const {layer, role} = placeOf(stage.op, stage.name, suffix);
+      return [`${layer}/${role}`, suffix];
+    }),
+  );
+  const values = new Map<string, Float32Array>();
+  for (const tensor of layerTensors(traced)) {
+    values.set(suffixes.get(`${tensor.layer}/${tensor.role}`) ?? tensor.role, await source(tensor));
+  }
+  return values;
 }
 
 function need(values: ReadonlyMap<string, Float32Array>, key: string): Float32Array {

@@ -82,8 +82,7 @@ const isSimple = (stage: NetworkStage): stage is SimpleStage =>
   stage.op !== 'residual' && stage.op !== 'mean' && stage.op !== 'zeropad';
 
 /** The stages that `ops` knows too. */
-export const isStage = (stage: NetworkStage): stage is Stage =>
-  stage.op === 'residual' || isSimple(stage);
+export const isStage = (stage: NetworkStage): stage is Stage => stage.op === 'residual' || isSimple(stage);
 
 const padded = ({pad: [top, bottom, left, right]}: ZeroPadStage, [n, h, w, c]: Shape4D): Shape4D => [
   n,

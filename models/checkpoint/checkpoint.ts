@@ -40,4 +40,5 @@ export function blobSource(blob: Blob, path: string): ByteSource {
   };
 }
 
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+export const sizeOf = (shape: readonly number[]): number =>
+  shape.reduce((product, size) => product * size, 1);

@@ -40,7 +40,8 @@ function fromFloat16(bytes: Uint8Array<ArrayBuffer>): Float32Array {
 export const FLOAT_FORMATS: Readonly<Record<string, {readonly bytes: number; readonly decode: Decode}>> = {
   F64: {
     bytes: 8,
-    decode: (bytes) => Float32Array.from(new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8)),
+    decode: (bytes) =>
+      Float32Array.from(new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8)),
   },
   F32: {bytes: 4, decode: (bytes) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)},
   F16: {bytes: 2, decode: fromFloat16},

@@ -13,10 +13,12 @@ export function readKerasFile(path: string, root: Group, close: () => Promise<vo
   if (legacy) collectNamed(legacy, [], datasets);
   else collectNumbered(path, root, datasets);
   if (datasets.size === 0)
-    throw new CheckpointError(`'${path}' is an HDF5 file without Keras weights; save it with model.save or save_weights.`);
+    throw new CheckpointError(
+      `'${path}' is an HDF5 file without Keras weights; save it with model.save or save_weights.`,
+    );
   const entries = new Map<string, CheckpointEntry>();
   for (const [name, dataset] of datasets)
-    entries.set(name, {shape: dataset.shape ?? [], dtype: String(dataset.dtype)});
+    entries.set(name, {shape: dataset.shape ?? [], dtype: JSON.stringify(dataset.dtype)});
   return {
     path,
     format: 'keras',
@@ -43,7 +45,8 @@ function collectNamed(group: Group, path: readonly string[], into: Map<string, D
   for (const key of group.keys()) {
     const child = group.get(key);
     if (isGroup(child)) collectNamed(child, [...path, key], into);
-    else if (isDataset(child) && path.length > 0) into.set(`${path.at(-1) ?? ''}/${variableName(key)}`, child);
+    else if (isDataset(child) && path.length > 0)
+      into.set(`${path.at(-1) ?? ''}/${variableName(key)}`, child);
   }
 }
 
@@ -75,6 +78,6 @@ function valuesOf(path: string, name: string, dataset: Dataset | undefined): Flo
   if (value instanceof Float64Array) return Float32Array.from(value);
   if (typeof value === 'number') return Float32Array.of(value);
   throw new CheckpointError(
-    `'${path}': the tensor '${name}' is of type ${String(dataset.dtype)}, which is not read as a weight; save the model as float32.`,
+    `'${path}': the tensor '${name}' is of type ${JSON.stringify(dataset.dtype)}, which is not read as a weight; save the model as float32.`,
   );
 }

@@ -6,7 +6,9 @@ type Style = Naming['style'];
 
 /** The shape the writer gives the tensor: PyTorch has output channels first. */
 export function fileShape({layout, shape}: CheckpointTensor, style: Style): readonly number[] {
-  return style === 'keras' || layout === 'vector' ? shape : [...shape].reverse().map((_, i) => shape[torchAxis(i, shape.length)] ?? 1);
+  return style === 'keras' || layout === 'vector'
+    ? shape
+    : [...shape].reverse().map((_, i) => shape[torchAxis(i, shape.length)] ?? 1);
 }
 
 /** Axis i of PyTorch's `[out, in, h, w]` or `[out, in]` in ours, `[h, w, in, out]` or `[in, out]`. */
@@ -18,7 +20,11 @@ export const fitsLayout = (tensor: CheckpointTensor, style: Style, shape: readon
   withoutOnes(fileShape(tensor, style)) === withoutOnes(shape);
 
 /** @param values In the file's layout. @returns The same in ours; a new array where the order differs. */
-export function toOurLayout({layout, shape}: CheckpointTensor, style: Style, values: Float32Array): Float32Array {
+export function toOurLayout(
+  {layout, shape}: CheckpointTensor,
+  style: Style,
+  values: Float32Array,
+): Float32Array {
   if (style === 'keras' || layout === 'vector') return values;
   const [inner = 1, outer = 1] = [shape.at(-2), shape.at(-1)];
   const pixels = values.length / (inner * outer);

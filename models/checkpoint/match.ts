@@ -50,11 +50,19 @@ export function matchCheckpoint(
 }
 
 /** Of the sources, the one most of whose names the file has. */
-function pickCandidate(architecture: Architecture, file: FileNames, {classes, from}: MatchOptions): Candidate {
+function pickCandidate(
+  architecture: Architecture,
+  file: FileNames,
+  {classes, from}: MatchOptions,
+): Candidate {
   const sources = architecture.sources.filter(({name}) => from === undefined || name === from);
   const scored = sources.map((source) => {
     const named = namesIn(architecture, source, IMAGENET_CLASSES).named;
-    return {source, named, found: named.filter(({names}) => file.find(names) !== undefined).length / named.length};
+    return {
+      source,
+      named,
+      found: named.filter(({names}) => file.find(names) !== undefined).length / named.length,
+    };
   });
   const best = scored.reduce<(typeof scored)[number] | undefined>(
     (best, next) => (best && best.found >= next.found ? best : next),
@@ -97,14 +105,12 @@ function faultsOf(
     return [`${file.find(names) ?? ''} is [${shape.join(', ')}] but must be [${wanted}]`];
   });
   // A classifier that nobody asked for is no fault.
-  const unasked = namesIn(architecture, source, IMAGENET_CLASSES).named.filter(({tensor}) => isClassifier(tensor));
+  const unasked = namesIn(architecture, source, IMAGENET_CLASSES).named.filter(({tensor}) =>
+    isClassifier(tensor),
+  );
   const known = new Set([...named, ...unasked].flatMap(({names}) => names));
   const extra = file.all.filter((name) => !known.has(name) && !ignored.some((pattern) => pattern.test(name)));
-  return [
-    ...listed('missing', missing),
-    ...listed('extra', extra),
-    ...listed('of another shape', misshapen),
-  ];
+  return [...listed('missing', missing), ...listed('extra', extra), ...listed('of another shape', misshapen)];
 }
 
 function listed(what: string, items: readonly string[]): readonly string[] {

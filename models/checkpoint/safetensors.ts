@@ -68,21 +68,28 @@ function parseHeader(path: string, bytes: Uint8Array): object {
   } catch {
     // Said below: what exactly is wrong with bytes that are no JSON helps nobody.
   }
-  throw new CheckpointError(`'${path}' has a header that is no JSON object; it is damaged or is no safetensors file.`);
+  throw new CheckpointError(
+    `'${path}' has a header that is no JSON object; it is damaged or is no safetensors file.`,
+  );
 }
 
 function locate({path, size}: ByteSource, name: string, value: unknown, dataStart: number): Located {
   const fail = (what: string): never => {
-    throw new CheckpointError(`'${path}': the tensor '${name}' ${what}; the file is damaged, fetch it again.`);
+    throw new CheckpointError(
+      `'${path}': the tensor '${name}' ${what}; the file is damaged, fetch it again.`,
+    );
   };
   if (!isEntry(value)) return fail('has no dtype, shape or data_offsets');
   const {dtype, shape, data_offsets: offsets} = value;
   const [begin = -1, end = -1] = offsets;
   const bytes = FLOAT_FORMATS[dtype]?.bytes ?? OTHER_BYTES[dtype];
   if (bytes === undefined) return fail(`has the unknown dtype '${dtype}'`);
-  if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0)) return fail(`has the shape [${shape.join(', ')}]`);
+  if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0))
+    return fail(`has the shape [${shape.join(', ')}]`);
   if (end - begin !== sizeOf(shape) * bytes)
-    return fail(`has ${end - begin} bytes, but [${shape.join(', ')}] of ${dtype} takes ${sizeOf(shape) * bytes}`);
+    return fail(
+      `has ${end - begin} bytes, but [${shape.join(', ')}] of ${dtype} takes ${sizeOf(shape) * bytes}`,
+    );
   if (begin < 0 || dataStart + end > size)
     return fail(`ends at byte ${dataStart + end}, but the file has ${size}`);
   return {dtype, shape, start: dataStart + begin, end: dataStart + end};

@@ -43,7 +43,12 @@ export function convFirst(
   depths.forEach((depth, s) => {
     const channels = width * 2 ** s;
     if (s > 0)
-      units.push({name: `stages.${s}.downsample`, form: 'down', at: {s}, layers: downLayers(make, channels / 2)});
+      units.push({
+        name: `stages.${s}.downsample`,
+        form: 'down',
+        at: {s},
+        layers: downLayers(make, channels / 2),
+      });
     for (let b = 0; b < depth; b++) {
       const isFirst = s < CONV_FIRST_STAGES;
       const layers = isFirst ? convFirstLayers(make, channels) : mbConvLayers(make, channels);

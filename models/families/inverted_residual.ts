@@ -3,7 +3,16 @@
  * file holds its tables and says how squeeze-and-excite, activations and head are done.
  */
 import type {ActivationLike} from '../../ops/index.js';
-import {type Conventions, dense, gate, type Layer, LayerMaker, mean, residual, type Unit} from '../network.js';
+import {
+  type Conventions,
+  dense,
+  gate,
+  type Layer,
+  LayerMaker,
+  mean,
+  residual,
+  type Unit,
+} from '../network.js';
 
 /**
  * A row of a table. `mb` is expand, depth-wise, project; at expansion 1 without the first. `universal` is MobileNetV4's, with
@@ -42,11 +51,7 @@ export interface Plan {
 }
 
 /** @param classes 0 for features only: the network then ends with the global mean. */
-export function invertedResidualNet(
-  plan: Plan,
-  conventions: Conventions,
-  classes: number,
-): readonly Unit[] {
+export function invertedResidualNet(plan: Plan, conventions: Conventions, classes: number): readonly Unit[] {
   const make = new LayerMaker(conventions);
   const stem = make.conv('conv', 3, {kernel: 3, stride: 2, channels: plan.stem, activation: plan.act});
   const units: Unit[] = [{name: 'stem', form: 'stem', at: {}, layers: [stem]}];
@@ -111,9 +116,7 @@ function insideOf(make: LayerMaker, plan: Plan, row: Row, from: number, hidden: 
   const {squeeze} = plan;
   const layers: Layer[] = [];
   if (start > 0)
-    layers.push(
-      make.conv('start', from, {kernel: start, stride: k > 0 ? 1 : s, group: 1, channels: from}),
-    );
+    layers.push(make.conv('start', from, {kernel: start, stride: k > 0 ? 1 : s, group: 1, channels: from}));
   if (row.t !== 1) layers.push(make.conv('expand', from, {channels: hidden, activation}));
   if (k > 0)
     layers.push(make.conv('spatial', hidden, {kernel: k, stride: s, group: 1, channels: hidden, activation}));

@@ -12,18 +12,20 @@ import {
   type Unit,
 } from '../network.js';
 
-interface Depths {
+export interface ResNetSizes {
   readonly block: 'basic' | 'bottleneck';
   readonly depths: readonly [number, number, number, number];
+  /** Channels of the stem, and inside the blocks of the first stage; they double from one stage to the next. */
+  readonly width: number;
 }
 
 export const RES_NETS = {
-  resnet18: {block: 'basic', depths: [2, 2, 2, 2]},
-  resnet34: {block: 'basic', depths: [3, 4, 6, 3]},
-  resnet50: {block: 'bottleneck', depths: [3, 4, 6, 3]},
-  resnet101: {block: 'bottleneck', depths: [3, 4, 23, 3]},
-  resnet152: {block: 'bottleneck', depths: [3, 8, 36, 3]},
-} as const satisfies Readonly<Record<string, Depths>>;
+  resnet18: {block: 'basic', depths: [2, 2, 2, 2], width: 64},
+  resnet34: {block: 'basic', depths: [3, 4, 6, 3], width: 64},
+  resnet50: {block: 'bottleneck', depths: [3, 4, 6, 3], width: 64},
+  resnet101: {block: 'bottleneck', depths: [3, 4, 23, 3], width: 64},
+  resnet152: {block: 'bottleneck', depths: [3, 8, 36, 3], width: 64},
+} as const satisfies Readonly<Record<string, ResNetSizes>>;
 
 const head = (classes: number): Unit => ({
   name: 'head',
@@ -33,22 +35,21 @@ const head = (classes: number): Unit => ({
 });
 
 export function resNet(
-  variant: keyof typeof RES_NETS,
+  {block, depths, width}: ResNetSizes,
   conventions: Conventions,
   classes: number,
 ): readonly Unit[] {
-  const {block, depths}: Depths = RES_NETS[variant];
   const make = new LayerMaker(conventions);
   // The pool sees values behind a relu, so zeros around them are as good as −∞.
   const stem: readonly Layer[] = [
-    make.conv('conv', 3, {kernel: 7, stride: 2, channels: 64, activation: 'relu', pad: [3, 3, 3, 3]}),
+    make.conv('conv', 3, {kernel: 7, stride: 2, channels: width, activation: 'relu', pad: [3, 3, 3, 3]}),
     {stage: {op: 'zeropad', name: 'pad', pad: [1, 1, 1, 1]}},
     maxPool('pool', 3, 2, 'valid'),
   ];
   const units: Unit[] = [{name: 'stem', form: 'stem', at: {}, layers: stem}];
-  let from = 64;
+  let from = width;
   depths.forEach((depth, s) => {
-    const inner = 64 * 2 ** s;
+    const inner = width * 2 ** s;
     for (let b = 0; b < depth; b++) {
       const stride = s > 0 && b === 0 ? 2 : 1;
       const sizes = {from, inner, stride};
@@ -93,7 +94,7 @@ function bottleneck(
   ];
 }
 
-interface RegNetRow {
+export interface RegNetRow {
   readonly depth: number;
   readonly w0: number;
   readonly wa: number;
@@ -102,9 +103,11 @@ interface RegNetRow {
   readonly g: number;
   /** torchvision rounds widths to the group as MobileNet does to 8; the paper's code to the nearest, ties to even. */
   readonly rounds?: 'up';
+  /** Squeeze-and-excite, which makes it a Y. */
+  readonly gate?: boolean;
 }
 
-/** The design space's parameters; stages follow from them (appendix B of the paper). Y nets have squeeze-and-excite. */
+/** The design space's parameters; stages follow from them (appendix B of the paper). */
 export const REG_NETS = {
   regnetx_002: {depth: 13, w0: 24, wa: 36.44, wm: 2.49, g: 8},
   regnetx_004: {depth: 22, w0: 24, wa: 24.48, wm: 2.54, g: 16},
@@ -119,20 +122,20 @@ export const REG_NETS = {
   regnetx_120: {depth: 19, w0: 168, wa: 73.36, wm: 2.37, g: 112},
   regnetx_160: {depth: 22, w0: 216, wa: 55.59, wm: 2.1, g: 128},
   regnetx_320: {depth: 23, w0: 320, wa: 69.86, wm: 2.0, g: 168},
-  regnety_002: {depth: 13, w0: 24, wa: 36.44, wm: 2.49, g: 8},
-  regnety_004: {depth: 16, w0: 48, wa: 27.89, wm: 2.09, g: 8},
-  regnety_006: {depth: 15, w0: 48, wa: 32.54, wm: 2.32, g: 16},
-  regnety_008: {depth: 14, w0: 56, wa: 38.84, wm: 2.4, g: 16},
-  regnety_008_tv: {depth: 14, w0: 56, wa: 38.84, wm: 2.4, g: 16, rounds: 'up'},
-  regnety_016: {depth: 27, w0: 48, wa: 20.71, wm: 2.65, g: 24},
-  regnety_032: {depth: 21, w0: 80, wa: 42.63, wm: 2.66, g: 24},
-  regnety_040: {depth: 22, w0: 96, wa: 31.41, wm: 2.24, g: 64},
-  regnety_064: {depth: 25, w0: 112, wa: 33.22, wm: 2.27, g: 72},
-  regnety_080: {depth: 17, w0: 192, wa: 76.82, wm: 2.19, g: 56},
-  regnety_080_tv: {depth: 17, w0: 192, wa: 76.82, wm: 2.19, g: 56, rounds: 'up'},
-  regnety_120: {depth: 19, w0: 168, wa: 73.36, wm: 2.37, g: 112},
-  regnety_160: {depth: 18, w0: 200, wa: 106.23, wm: 2.48, g: 112},
-  regnety_320: {depth: 20, w0: 232, wa: 115.89, wm: 2.53, g: 232},
+  regnety_002: {depth: 13, w0: 24, wa: 36.44, wm: 2.49, g: 8, gate: true},
+  regnety_004: {depth: 16, w0: 48, wa: 27.89, wm: 2.09, g: 8, gate: true},
+  regnety_006: {depth: 15, w0: 48, wa: 32.54, wm: 2.32, g: 16, gate: true},
+  regnety_008: {depth: 14, w0: 56, wa: 38.84, wm: 2.4, g: 16, gate: true},
+  regnety_008_tv: {depth: 14, w0: 56, wa: 38.84, wm: 2.4, g: 16, rounds: 'up', gate: true},
+  regnety_016: {depth: 27, w0: 48, wa: 20.71, wm: 2.65, g: 24, gate: true},
+  regnety_032: {depth: 21, w0: 80, wa: 42.63, wm: 2.66, g: 24, gate: true},
+  regnety_040: {depth: 22, w0: 96, wa: 31.41, wm: 2.24, g: 64, gate: true},
+  regnety_064: {depth: 25, w0: 112, wa: 33.22, wm: 2.27, g: 72, gate: true},
+  regnety_080: {depth: 17, w0: 192, wa: 76.82, wm: 2.19, g: 56, gate: true},
+  regnety_080_tv: {depth: 17, w0: 192, wa: 76.82, wm: 2.19, g: 56, rounds: 'up', gate: true},
+  regnety_120: {depth: 19, w0: 168, wa: 73.36, wm: 2.37, g: 112, gate: true},
+  regnety_160: {depth: 18, w0: 200, wa: 106.23, wm: 2.48, g: 112, gate: true},
+  regnety_320: {depth: 20, w0: 232, wa: 115.89, wm: 2.53, g: 232, gate: true},
 } as const satisfies Readonly<Record<string, RegNetRow>>;
 
 function roundEven(value: number): number {
@@ -151,13 +154,7 @@ function regNetWidths({depth, w0, wa, wm, g, rounds}: RegNetRow): readonly numbe
   });
 }
 
-export function regNet(
-  variant: keyof typeof REG_NETS,
-  conventions: Conventions,
-  classes: number,
-): readonly Unit[] {
-  const row = REG_NETS[variant];
-  const hasGate = variant.startsWith('regnety');
+export function regNet(row: RegNetRow, conventions: Conventions, classes: number): readonly Unit[] {
   const make = new LayerMaker(conventions);
   const stem = make.conv('conv', 3, {kernel: 3, stride: 2, channels: 32, activation: 'relu'});
   const units: Unit[] = [{name: 'stem', form: 'stem', at: {}, layers: [stem]}];
@@ -169,11 +166,11 @@ export function regNet(
     const layers = [
       make.conv('reduce', from, {channels: width, activation: 'relu'}),
       make.conv('spatial', width, {kernel: 3, stride, group, channels: width, activation: 'relu'}),
-      ...(hasGate ? [gate(Math.round(from / 4), 'relu', 'sigmoid')] : []),
+      ...(row.gate ? [gate(Math.round(from / 4), 'relu', 'sigmoid')] : []),
       make.conv('expand', width, {channels: width}),
       joined(make, from, width, stride),
     ];
-    units.push({name: `stages.${s}.${b}`, form: hasGate ? 'y' : 'x', at: {s, b}, layers});
+    units.push({name: `stages.${s}.${b}`, form: row.gate ? 'y' : 'x', at: {s, b}, layers});
     from = width;
   }
   return [...units, head(classes)];

@@ -17,7 +17,7 @@ import {
   emitZeros,
   type Place,
 } from './emit_stage.js';
-import {GraphWriter, shapeAttr} from './writer.js';
+import {GraphWriter, type GraphWeightData, shapeAttr} from './writer.js';
 
 export const INPUT_NAME = 'image';
 /** The last node: logits `[N, classes]`, or features `[N, C]` where there are no classes. */
@@ -26,8 +26,13 @@ export const OUTPUT_NAME = 'head';
 export interface BuildOptions {
   /** Height and width of the input; the network's own unless given. */
   readonly size?: number | readonly [number, number];
-  /** Called as each unit is written. */
+  /** Called before each unit is written. */
   readonly onUnit?: (done: number, total: number, name: string) => void;
+  /**
+   * Takes the weights of each unit as they are made, in the order of the manifest; the artifacts then carry none. Without it they
+   * are all held in memory.
+   */
+  readonly onWeights?: (weights: readonly GraphWeightData[]) => Promise<void>;
 }
 
 /**
@@ -38,7 +43,7 @@ export interface BuildOptions {
 export async function buildGraphModel(
   network: Network,
   source: TensorSource,
-  {size = network.size, onUnit}: BuildOptions = {},
+  {size = network.size, onUnit, onWeights}: BuildOptions = {},
 ): Promise<tf.io.ModelArtifacts> {
   const [height, width] = typeof size === 'number' ? [size, size] : size;
   const input: Shape4D = [1, height, width, 3];
@@ -47,13 +52,25 @@ export async function buildGraphModel(
   const shape = [-1, height, width, 3];
   let x = graph.placeholder(INPUT_NAME, shape);
   let isVector = false;
+  const all: GraphWeightData[] = [];
   for (const [i, unit] of units.entries()) {
+    onUnit?.(i, units.length, unit.unit.name);
     const end = await emitUnit(graph, unit, x, isVector, source);
     x = graph.renameLast(end, unit.unit.name);
     isVector ||= unit.unit.layers.some(({stage}) => stage.op === 'mean');
-    onUnit?.(i + 1, units.length, unit.unit.name);
+    const weights = graph.takeWeights();
+    if (onWeights) await onWeights(weights);
+    else all.push(...weights);
   }
-  return artifactsOf(graph, shape, units.at(-1)?.output[3] ?? 0);
+  const artifacts = artifactsOf(graph, shape, units.at(-1)?.output[3] ?? 0);
+  return onWeights
+    ? artifacts
+    : {
+        ...artifacts,
+        weightSpecs: all.map(({spec}) => spec),
+        // One buffer a weight: together they may exceed what one buffer can hold.
+        weightData: all.map(({data}) => bytesOf(data)),
+      };
 }
 
 async function emitUnit(
@@ -146,11 +163,8 @@ function artifactsOf(graph: GraphWriter, shape: readonly number[], outputs: numb
       inputs: {[INPUT_NAME]: tensor(INPUT_NAME, shape)},
       outputs: {[OUTPUT_NAME]: tensor(OUTPUT_NAME, [-1, outputs])},
     },
-    weightSpecs: graph.weights.map(({spec}) => spec),
-    // One buffer a weight: together they may exceed what one buffer can hold.
-    weightData: graph.weights.map(({data}) => bytesOf(data)),
   };
 }
 
-const bytesOf = (data: Float32Array | Int32Array): ArrayBuffer =>
+export const bytesOf = (data: Float32Array | Int32Array): ArrayBuffer =>
   data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength) as ArrayBuffer;

@@ -84,7 +84,11 @@ export function emitSpatial(place: Place, stage: SpatialStage): string {
   if (group > 1 && group < channels) return emitGrouped(padded, stage, attrs);
   const fusion = fusionOf(place, activation.fn);
   const isDepthwise = group === 1 && channels > 1;
-  const filter = need(place, 'Filter', isDepthwise ? [...kernel, channels, stage.channels / channels] : undefined);
+  const filter = need(
+    place,
+    'Filter',
+    isDepthwise ? [...kernel, channels, stage.channels / channels] : undefined,
+  );
   const op = isDepthwise ? 'FusedDepthwiseConv2dNative' : '_FusedConv2D';
   const name = graph.op(at, op, [padded.x, filter, ...fusion.inputs], {...attrs, ...fusion.attrs});
   return activation.fn in FUSABLE ? name : emitActivation(graph, at, name, activation);
@@ -105,7 +109,8 @@ function emitGrouped(place: Place, stage: SpatialStage, attrs: Attrs): string {
   });
   const joined = graph.op(`${at}/concat`, 'ConcatV2', [...convolved, axis], {N: number(groups)});
   const bias = place.weight('Bias');
-  const biased = bias === undefined ? joined : graph.op(at, 'BiasAdd', [joined, bias], {data_format: text('NHWC')});
+  const biased =
+    bias === undefined ? joined : graph.op(at, 'BiasAdd', [joined, bias], {data_format: text('NHWC')});
   return emitActivation(graph, at, biased, stage.activation);
 }
 
@@ -184,11 +189,17 @@ export function emitBlurPool(place: Place, {taps, stride, mode}: BlurPoolStage):
   const amounts = graph.integers([0, 0, radius, radius, radius, radius, 0, 0], [4, 2]);
   const wide =
     mode === 'reflect'
-      ? graph.op(`${at}/pad`, 'MirrorPad', [x, amounts], {mode: text('REFLECT'), Tpaddings: {type: 'DT_INT32'}})
+      ? graph.op(`${at}/pad`, 'MirrorPad', [x, amounts], {
+          mode: text('REFLECT'),
+          Tpaddings: {type: 'DT_INT32'},
+        })
       : graph.op(`${at}/pad`, 'Pad', [x, amounts], {Tpaddings: {type: 'DT_INT32'}});
   const row = binomial(taps);
   const square = row.flatMap((a) => row.map((b) => a * b));
-  const filter = Float32Array.from({length: taps * taps * channels}, (_, i) => square[Math.floor(i / channels)] ?? 0);
+  const filter = Float32Array.from(
+    {length: taps * taps * channels},
+    (_, i) => square[Math.floor(i / channels)] ?? 0,
+  );
   const weight = graph.weight(`${at}/filter`, [taps, taps, channels, 1], filter);
   const attrs = {...CONV, strides: window([stride, stride]), padding: text('VALID')};
   return graph.op(at, 'DepthwiseConv2dNative', [wide, weight], attrs);

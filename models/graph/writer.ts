@@ -41,7 +41,7 @@ export const shapeAttr = (sizes: readonly number[]): AttrValue => ({
 
 export class GraphWriter {
   readonly nodes: NodeDef[] = [];
-  readonly weights: GraphWeightData[] = [];
+  #weights: GraphWeightData[] = [];
   readonly #names = new Set<string>();
 
   /** @returns `name`, which further nodes read the value by. */
@@ -67,8 +67,15 @@ export class GraphWriter {
     const isFloat = data instanceof Float32Array;
     this.#names.add(name);
     this.nodes.push({name, op: 'Const', input: [], attr: {dtype: {type: isFloat ? 'DT_FLOAT' : 'DT_INT32'}}});
-    this.weights.push({spec: {name, shape: [...shape], dtype: isFloat ? 'float32' : 'int32'}, data});
+    this.#weights.push({spec: {name, shape: [...shape], dtype: isFloat ? 'float32' : 'int32'}, data});
     return name;
+  }
+
+  /** The weights written since the last call. */
+  takeWeights(): readonly GraphWeightData[] {
+    const taken = this.#weights;
+    this.#weights = [];
+    return taken;
   }
 
   /** A constant that many nodes share. */

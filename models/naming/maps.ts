@@ -125,9 +125,18 @@ export const HUGGING_FACE_MOBILE_V1 = torch('mobilenet_v1.layer', {
 
 /** The first block is part of the stem there. */
 export const HUGGING_FACE_MOBILE_V2 = torch('mobilenet_v2.layer.{i-1}', {
-  'stem.conv': ['mobilenet_v2.conv_stem.first_conv.convolution', 'mobilenet_v2.conv_stem.first_conv.normalization'],
-  'ds.spatial': ['mobilenet_v2.conv_stem.conv_3x3.convolution', 'mobilenet_v2.conv_stem.conv_3x3.normalization'],
-  'ds.project': ['mobilenet_v2.conv_stem.reduce_1x1.convolution', 'mobilenet_v2.conv_stem.reduce_1x1.normalization'],
+  'stem.conv': [
+    'mobilenet_v2.conv_stem.first_conv.convolution',
+    'mobilenet_v2.conv_stem.first_conv.normalization',
+  ],
+  'ds.spatial': [
+    'mobilenet_v2.conv_stem.conv_3x3.convolution',
+    'mobilenet_v2.conv_stem.conv_3x3.normalization',
+  ],
+  'ds.project': [
+    'mobilenet_v2.conv_stem.reduce_1x1.convolution',
+    'mobilenet_v2.conv_stem.reduce_1x1.normalization',
+  ],
   'ir.expand': ['~.expand_1x1.convolution', '~.expand_1x1.normalization'],
   'ir.spatial': ['~.conv_3x3.convolution', '~.conv_3x3.normalization'],
   'ir.project': ['~.reduce_1x1.convolution', '~.reduce_1x1.normalization'],

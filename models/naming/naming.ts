@@ -65,7 +65,8 @@ export function nameTensors(
     if (!unit) throw new Error(`'${tensor.name}' belongs to no unit of ${network.name}.`);
     const row = rowOf(naming, unit, tensor.layer);
     const template = NORM_ROLES.has(tensor.role) ? row?.[1] : row?.[0];
-    if (template === undefined) throw new Error(`The name map of ${network.name} has no row for ${tensor.name}.`);
+    if (template === undefined)
+      throw new Error(`The name map of ${network.name} has no row for ${tensor.name}.`);
     const path = fill(template, naming, network, unit, tensor.layer);
     const names = path.startsWith('=')
       ? [path.slice(1)]
@@ -83,13 +84,17 @@ const LETTER_A = 97;
 function fill(template: string, naming: Naming, {name}: Network, unit: Unit, layer: string): string {
   return template
     .replace('~', naming.unit ?? '')
-    .replace(/\{(\d*)([a-z]+)([+-]\d+)?(:a)?\}/g, (_, times: string, key: string, plus: string, letter: string) => {
-      if (key === 'name') return name;
-      if (key === 'unit') return unit.name;
-      if (key === 'layer') return layer;
-      const at = unit.at[key];
-      if (at === undefined) throw new Error(`The unit ${unit.name} has no number '${key}' for '${template}'.`);
-      const value = Number(times || 1) * at + Number(plus || 0);
-      return letter ? String.fromCharCode(LETTER_A + value) : String(value);
-    });
+    .replace(
+      /\{(\d*)([a-z]+)([+-]\d+)?(:a)?\}/g,
+      (_, times: string, key: string, plus: string, letter: string) => {
+        if (key === 'name') return name;
+        if (key === 'unit') return unit.name;
+        if (key === 'layer') return layer;
+        const at = unit.at[key];
+        if (at === undefined)
+          throw new Error(`The unit ${unit.name} has no number '${key}' for '${template}'.`);
+        const value = Number(times || 1) * at + Number(plus || 0);
+        return letter ? String.fromCharCode(LETTER_A + value) : String(value);
+      },
+    );
 }
