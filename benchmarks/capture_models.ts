@@ -7,6 +7,13 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import {type LayersModel, loadLayersModel} from '@tensorflow/tfjs-layers';
+import {
+  ARCHITECTURES,
+  buildGraphModel,
+  findArchitecture,
+  makeNetwork,
+  randomWeights as randomTensors,
+} from '../models/index.js';
 
 const PACKAGES = fileURLToPath(new URL('../../node_modules/', import.meta.url)); // From dist/benchmarks.
 const HUMAN = join(PACKAGES, '@vladmandic/human/models');
@@ -29,15 +36,30 @@ export async function humanModels(): Promise<string[]> {
   return files.filter((file) => file.endsWith('.bin')).map((file) => file.replace('.bin', ''));
 }
 
-/** `nsfwjs`, a name of `humanModels`, or the path of a model.json; weights that are not beside it are random. */
+/**
+ * `nsfwjs`, a name of `humanModels`, an architecture of models/ with random weights, or the path of a model.json; weights that
+ * are not beside it are random.
+ */
 export async function loadModel(name: string): Promise<BenchmarkModel> {
-  const model = name === 'nsfwjs' ? await loadNSFW() : await loadGraph(name);
+  const model = await (name === 'nsfwjs'
+    ? loadNSFW()
+    : isArchitecture(name)
+      ? buildModel(name)
+      : loadGraph(name));
   const input = model.inputs[0];
   const size = SIZES[name] ?? OPEN_SIZE;
   const shape = (input?.shape ?? []).map((extent, axis) =>
     (extent ?? -1) >= 0 ? (extent as number) : axis === 0 ? 1 : size,
   );
   return {name, model, shape, dtype: input?.dtype === 'int32' ? 'int32' : 'float32'};
+}
+
+const isArchitecture = (name: string): boolean =>
+  ARCHITECTURES.some((architecture) => architecture.name === name);
+
+async function buildModel(name: string): Promise<GraphModel> {
+  const network = makeNetwork(findArchitecture(name));
+  return loadGraphModel(tf.io.fromMemory(await buildGraphModel(network, randomTensors(1))));
 }
 
 async function loadNSFW(): Promise<LayersModel> {
