@@ -1,23 +1,9 @@
 /** Bundles the compiled suites that a browser can run, runs them in headless Chromium, and reports the counts. */
+import {resolve} from 'node:path';
 import {build} from 'esbuild';
 import karma from 'karma';
-import {SEED, SPEC_TIMEOUT_MS, testFiles} from './suites.mjs';
-
-const BUNDLE = 'dist/browser_tests.js';
-const CHROMIUM_FLAGS = [
-  '--headless=new',
-  '--no-sandbox',
-  '--enable-unsafe-webgpu',
-  '--use-webgpu-adapter=swiftshader',
-  '--enable-unsafe-swiftshader',
-  // See node_setup.ts.
-  '--enable-dawn-features=disable_workgroup_init',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
-];
+import {BUNDLE} from '../karma.conf.js';
+import {SEED, testFiles} from './suites.mjs';
 
 async function bundle(files) {
   const {metafile} = await build({
@@ -40,34 +26,14 @@ async function bundle(files) {
 
 /** @returns {Promise<{passed: number, failed: number, skipped: number}>} */
 async function runKarma() {
-  const config = await karma.config.parseConfig(
-    null,
-    {
-      basePath: process.cwd(),
-      frameworks: ['jasmine'],
-      plugins: ['karma-jasmine', 'karma-chrome-launcher'],
-      files: [
-        {pattern: BUNDLE, type: 'module'},
-        {pattern: 'node_modules/@vladmandic/human/models/*', included: false, watched: false},
-      ],
-      browsers: ['Chromium'],
-      customLaunchers: {Chromium: {base: 'Chrome', flags: CHROMIUM_FLAGS}},
-      client: {jasmine: {random: true, seed: SEED, timeoutInterval: SPEC_TIMEOUT_MS}, clearContext: false},
-      reporters: ['dots'],
-      singleRun: true,
-      autoWatch: false,
-      captureTimeout: 2 * 60_000,
-      browserNoActivityTimeout: 10 * 60_000,
-      browserDisconnectTimeout: 60_000,
-    },
-    {promiseConfig: true, throwErrors: true},
-  );
-  return new Promise((resolve) => {
+  const file = resolve('karma.conf.js');
+  const config = await karma.config.parseConfig(file, {}, {promiseConfig: true, throwErrors: true});
+  return new Promise((settle) => {
     const counts = {passed: 0, failed: 0, skipped: 0};
     const server = new karma.Server(config, (exitCode) => {
       // A crash, a timeout or an error outside of specs fails the run without failing a spec.
       if (exitCode !== 0 && counts.failed === 0) counts.failed = 1;
-      resolve(counts);
+      settle(counts);
     });
     server.on('spec_complete', (_browser, {success, skipped}) => {
       counts[skipped ? 'skipped' : success ? 'passed' : 'failed']++;

@@ -3,6 +3,7 @@ import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import type * as tf from '@tensorflow/tfjs-core';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
+import {type Capture, capture, type CaptureOptions, type ExampleInputs} from './capture/index.js';
 import type {Report} from './graph/index.js';
 
 type Inputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
@@ -77,6 +78,14 @@ export class FusedModel implements tf.InferenceModel {
     return 'executeAsync' in this.#model
       ? this.#model.executeAsync(inputs, outputs)
       : this.execute(inputs, outputs);
+  }
+
+  /**
+   * Records the GPU commands of one prediction and repeats them with one submit per call.
+   * @param inputs of the shapes the capture is for, as `predict` takes them.
+   */
+  capture(inputs: ExampleInputs, options: CaptureOptions = {}): Promise<Capture> {
+    return capture(this.#model, inputs, options);
   }
 
   /** Loading what was saved needs `registerBlockKernels()` first. */

@@ -1,7 +1,7 @@
 /** The WebGPU kernels of all blocks, as TF.js kernel functions. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {type Block, encodeStages, namedWeights, readCall, reference, traceBlock} from '../../ops/index.js';
+import {type Block, encodeStages, namedWeights, readCall, reference} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {missingFields} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
@@ -36,8 +36,7 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
       return reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
     const webgpu = backend as WebGPUBackend;
     const plan = planFor(webgpu, call.block, call.x.shape);
-    const names = traceBlock(call.block, call.x.shape).weights.map(({name}) => name);
-    const weights = new Map(names.map((name, i) => [name, call.weights[i] as tf.TensorInfo]));
+    const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, call.x, packed);
     if (owned) packed.dispose();

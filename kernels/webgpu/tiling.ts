@@ -124,6 +124,9 @@ export function estimateMatmul(t: RatedTile, {m, n, k}: MatmulProblem, {processo
   return waves * (steps * t.step + t.fixed);
 }
 
+/** Workgroups along one axis that every device allows. */
+export const MOST_WORKGROUPS = 65535;
+
 const bestOf = <T>(candidates: readonly T[], cost: (candidate: T) => number): T => {
   const [first, ...rest] = candidates;
   if (first === undefined)
@@ -138,7 +141,8 @@ export function tilingFor(limits: DeviceLimits): Tiling {
   const legal = MATMUL_TILES.filter((t) => matmulIsLegal(t, limits));
   return {
     matmul: (problem) => {
-      const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = bestOf(legal, (t) =>
+      const reachable = legal.filter(({TILE_M}) => problem.m / TILE_M <= MOST_WORKGROUPS);
+      const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = bestOf(reachable, (t) =>
         estimateMatmul(t, problem, limits),
       );
       return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K};

@@ -34,6 +34,10 @@ export const formatRatio = (ratio: number): string =>
 export const formatPercent = (fraction: number): string => `${(fraction * 100).toPrecision(3)} %`;
 export const formatShape = (shape: readonly number[]): string => shape.join('×');
 
+/** The interval of an estimate; one run has none. */
+export const formatInterval = ({low, high}: {readonly low: number; readonly high: number}): string =>
+  low === high ? UNKNOWN : `${low.toFixed(2)}–${high.toFixed(2)}`;
+
 export interface Column<Row> {
   readonly title: string;
   /** Numbers line up on the right, text on the left. */

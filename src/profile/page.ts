@@ -10,6 +10,7 @@ import {
   formatCount,
   formatError,
   formatIntensity,
+  formatInterval,
   formatMacs,
   formatMs,
   formatRatio,
@@ -139,10 +140,7 @@ function comparisonTiles({total, before, after, blocks, outputs}: Comparison): s
   return element(
     'div',
     {class: 'tiles'},
-    tile(
-      formatRatio(total.speedup.median),
-      `speed-up (95 %: ${total.speedup.low.toFixed(2)}–${total.speedup.high.toFixed(2)})`,
-    ),
+    tile(formatRatio(total.speedup.median), `speed-up (95 %: ${formatInterval(total.speedup)})`),
     tile(
       `${formatMs(from.median)} → ${formatMs(to.median)} ms`,
       total.before.gpu ? 'GPU time of one prediction' : 'wall time of one prediction',

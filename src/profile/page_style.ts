@@ -20,7 +20,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif;
 }
-main { max-width: 1200px; margin: 0 auto; padding: 32px 24px 64px; }
+main { max-width: 1260px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { font-size: 26px; line-height: 1.2; margin: 0 0 6px; letter-spacing: -0.01em; }
 h2 { font-size: 20px; margin: 44px 0 12px; letter-spacing: -0.005em; }
 h3 { font-size: 15px; margin: 26px 0 8px; }
@@ -31,8 +31,8 @@ p { margin: 6px 0; }
   border-radius: 6px; padding: 10px 16px; margin: 18px 0;
 }
 .alarm ul { margin: 4px 0; padding-left: 18px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(178px, 1fr)); gap: 12px; margin: 14px 0; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
+.tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 14px 0; }
+.tile { flex: 1 1 auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
 .tile b { display: block; font-size: 18px; font-weight: 650; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .tile span { color: var(--soft); font-size: 12.5px; }
 figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: 12px 0; padding: 14px 14px 10px; }

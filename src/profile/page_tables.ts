@@ -4,6 +4,7 @@ import {
   formatCount,
   formatError,
   formatIntensity,
+  formatInterval,
   formatMacs,
   formatMs,
   formatRatio,
@@ -56,6 +57,7 @@ function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): stri
 /** Green only where the whole interval says faster, red only where it says slower. */
 function speedupCell({median, low, high}: Estimate): Cell {
   const value = {text: formatRatio(median)};
+  if (low === high) return value; // one run proves nothing
   return low > 1 ? {...value, class: 'good'} : high < 1 ? {...value, class: 'bad'} : value;
 }
 
@@ -73,10 +75,12 @@ export const blockTable = (blocks: readonly BlockComparison[]): string =>
       number('before, ms', ({before}) => formatMs(sideMs(before).median)),
       number('fused, ms', ({after}) => formatMs(sideMs(after).median)),
       {title: 'speed-up', cell: ({speedup}) => speedupCell(speedup)},
-      number('95 %', ({speedup}) => `${speedup.low.toFixed(2)}–${speedup.high.toFixed(2)}`),
+      number('95 %', ({speedup}) => formatInterval(speedup)),
       number('MACs', ({macs}) => formatMacs(macs)),
-      number('bytes by stage', ({bytesByStage}) => formatBytes(bytesByStage)),
-      number('fused', ({bytesFused}) => formatBytes(bytesFused)),
+      number(
+        'bytes, by stage → fused',
+        (block) => `${formatBytes(block.bytesByStage)} → ${formatBytes(block.bytesFused)}`,
+      ),
       number('max diff.', ({difference}) => formatError(difference.absolute)),
       number('rel. diff.', ({difference}) => formatError(difference.relative)),
     ],

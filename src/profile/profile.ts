@@ -66,7 +66,9 @@ export async function profileProgram(
   const rows = program.steps.map((each, i) => makeRow(each, shapes.get(each.name) as Shapes, laps[i] ?? []));
   const warnings = [
     ...adapterWarnings(adapter, step ?? peaks?.timestampStepNs ?? null),
-    ...(warmup === 0 ? ['There was no warm-up run: the times include the compilation of shaders.'] : []),
+    ...(warmup === 0
+      ? ['There was no warm-up run: host and wall times of the ops include the compilation of shaders.']
+      : []),
     ...(repeats < 3
       ? [`Each time is of ${repeats === 1 ? 'one run' : `${repeats} runs`}: it has no spread to judge it by.`]
       : []),

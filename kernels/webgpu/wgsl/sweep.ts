@@ -34,8 +34,8 @@ export const momentsText = /* wgsl */ `
 const C4 = (X_CHANNELS + 3u) / 4u;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.x;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  let row = id.y * grid.x * WORKGROUP + id.x;
   if (row >= M) { return; }
   var total = vec4f(0.0);
   for (var c4 = 0u; c4 < C4; c4++) { total += readX(row, c4); }
@@ -56,10 +56,12 @@ export const poolText = /* wgsl */ `
 const C4 = (OUT_CHANNELS + 3u) / 4u;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= M * C4) { return; }
-  let row = id.x / C4;
-  let c4 = id.x % C4;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  // More workgroups than one axis holds continue on the next row of the grid.
+  let at = id.y * grid.x * WORKGROUP + id.x;
+  if (at >= M * C4) { return; }
+  let row = at / C4;
+  let c4 = at % C4;
   let ox = row % OUT_WIDTH;
   let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
   let image = row / (OUT_WIDTH * OUT_HEIGHT);
@@ -102,10 +104,12 @@ fn joined(row: u32, channel: u32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= M * C4) { return; }
-  let row = id.x / C4;
-  let c4 = id.x % C4;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  // More workgroups than one axis holds continue on the next row of the grid.
+  let at = id.y * grid.x * WORKGROUP + id.x;
+  if (at >= M * C4) { return; }
+  let row = at / C4;
+  let c4 = at % C4;
   let ox = row % OUT_WIDTH;
   let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
   let image = row / (OUT_WIDTH * OUT_HEIGHT);
@@ -133,10 +137,12 @@ export const joinText = /* wgsl */ `
 const C4 = (OUT_CHANNELS + 3u) / 4u;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= M * C4) { return; }
-  let row = id.x / C4;
-  let c4 = id.x % C4;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  // More workgroups than one axis holds continue on the next row of the grid.
+  let at = id.y * grid.x * WORKGROUP + id.x;
+  if (at >= M * C4) { return; }
+  let row = at / C4;
+  let c4 = at % C4;
   var value = readX(row, c4);
   if (HAS_SCALES) { value *= scales[(row / PIXELS) * C4 + c4]; }
   writeOut(row, c4, finish(row, c4, value));

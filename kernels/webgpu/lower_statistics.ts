@@ -1,0 +1,98 @@
+/** What needs a whole map or a whole row first: gates, GRN and the moments of LayerNorm. */
+import type {GateStage, GrnStage} from '../../ops/index.js';
+import {type BufferName, type Constants, divideUp} from '../plan.js';
+import {activationConstants} from './activation_codes.js';
+import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
+
+export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferName {
+  const c = rows.channels;
+  const sums = rows.sums ?? sumsOf(lowering, rows, false);
+  const bias = (side: 'Reduce' | 'Expand', columns: number): number =>
+    stage.bias ? lowering.packer.vector(`gate${side}Bias`, columns) : 0;
+  const workgroup = lowering.tiling.gate({channels: c, reduced: stage.channels});
+  return emitGate(lowering, rows, sums, {
+    CHANNELS: c,
+    REDUCED: stage.channels,
+    WORKGROUP: workgroup,
+    IS_GRN: false,
+    GAIN: 0,
+    'EPSILON:f32': 0,
+    REDUCE_FILTER: lowering.packer.add(
+      {rows: c, columns: stage.channels},
+      {form: 'filter', filter: 'gateReduceFilter'},
+    ),
+    EXPAND_FILTER: lowering.packer.add(
+      {rows: stage.channels, columns: c},
+      {form: 'filter', filter: 'gateExpandFilter'},
+    ),
+    HAS_BIAS: stage.bias,
+    REDUCE_BIAS: bias('Reduce', stage.channels),
+    EXPAND_BIAS: bias('Expand', c),
+    ...lowering.slope('SLOPE', stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined, stage.channels),
+    ...activationConstants('ACTIVATION', stage.activation),
+    ...activationConstants('GATE', stage.gate),
+  });
+}
+
+export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName {
+  const gain = lowering.packer.vector(`${stage.name}Gain`, rows.channels);
+  return emitGate(lowering, rows, sumsOf(lowering, rows, true), {
+    CHANNELS: rows.channels,
+    REDUCED: 4,
+    WORKGROUP: lowering.tiling.gate({channels: rows.channels, reduced: 4}),
+    IS_GRN: true,
+    GAIN: gain,
+    'EPSILON:f32': stage.epsilon,
+    ...Object.fromEntries(
+      ['REDUCE_FILTER', 'EXPAND_FILTER', 'REDUCE_BIAS', 'EXPAND_BIAS'].map((name) => [name, 0]),
+    ),
+    HAS_BIAS: false,
+    HAS_SLOPE: false,
+    SLOPE: 0,
+    ...activationConstants('ACTIVATION', {fn: 'linear'}),
+    ...activationConstants('GATE', {fn: 'linear'}),
+  });
+}
+
+function emitGate(
+  lowering: Lowering,
+  rows: Rows,
+  sums: {buffer: BufferName; parts: number},
+  constants: Constants,
+): BufferName {
+  const [n, h, w] = rows.shape;
+  const scales = lowering.scratchFor('scales', n * divideUp(rows.channels, 4) * 4);
+  const weights = rows.channels * 2 * Number(constants['REDUCED']);
+  lowering.dispatches.push({
+    kernel: 'gate',
+    constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts},
+    buffers: {sums: sums.buffer, weights: 'weights', scales},
+    workgroups: [n, 1, 1],
+    cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * rows.channels * (sums.parts + 1) + weights)},
+  });
+  return scales;
+}
+
+function sumsOf(lowering: Lowering, rows: Rows, squared: boolean): {buffer: BufferName; parts: number} {
+  const [n, h, w] = rows.shape;
+  const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
+  const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);
+  lowering.sweep('sum', rows, {
+    constants: {LANES, ROWS, SUM_PARTS, PIXELS: h * w, SQUARED: squared},
+    buffers: {sums: buffer},
+    workgroups: [SUM_PARTS, divideUp(divideUp(rows.channels, 4), LANES), n],
+  });
+  return {buffer, parts: SUM_PARTS};
+}
+
+export function momentsOf(lowering: Lowering, rows: Rows): {moments: BufferName; blocks: number} {
+  if (rows.moments) return {moments: rows.moments.buffer, blocks: rows.moments.blocks};
+  const m = rows.shape[0] * rows.shape[1] * rows.shape[2];
+  const moments = lowering.scratchFor('moments', m * 4);
+  lowering.sweep('moments', rows, {
+    constants: {M: m, WORKGROUP: 64},
+    buffers: {moments},
+    workgroups: gridOf(m, 64),
+  });
+  return {moments, blocks: 1};
+}

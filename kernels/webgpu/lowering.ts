@@ -1,0 +1,203 @@
+/**
+ * What lowering a block to dispatches shares: the rows that pass from stage to stage, the packed weights, the scratch buffers
+ * and the dispatches so far. Knows no kind of stage.
+ */
+import type {LayerNormStage, PointwiseStage, ResidualStage, Shape4D, Stage} from '../../ops/index.js';
+import {elements} from '../../ops/shapes.js';
+import {
+  type BufferName,
+  type Constants,
+  type Dispatch,
+  divideUp,
+  WeightPacker,
+  type WeightValue,
+} from '../plan.js';
+import {activationConstants} from './activation_codes.js';
+import {MOST_WORKGROUPS, type Tiling} from './tiling.js';
+import type {RowKernel} from './wgsl/index.js';
+
+/** A map between dispatches, with what the next one has to apply as it reads it. */
+export interface Rows {
+  readonly buffer: BufferName;
+  readonly shape: Shape4D;
+  /** Channels the buffer really has; a channel-padded shortcut is narrower than its shape. */
+  readonly channels: number;
+  /** Per-image, per-channel factors, from a gate or GRN. */
+  readonly scales?: BufferName;
+  /** GRN's offset, which the next filter multiplies. */
+  readonly rowOffset?: string;
+  readonly norm?: {readonly moments: BufferName; readonly blocks: number; readonly stage: LayerNormStage};
+  /** Sums over pixels the depth-wise kernel already took. */
+  readonly sums?: {readonly buffer: BufferName; readonly parts: number};
+  readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
+  /** The block's input is to be read behind these channels. */
+  readonly joined?: boolean;
+}
+
+/** What stands behind a convolution and is finished by it. */
+export interface Ending {
+  readonly scale?: Stage | undefined;
+  readonly residual?: ResidualStage | undefined;
+  readonly shortcut?: Rows | undefined;
+  /** The stage that follows, which may want statistics. */
+  readonly next?: Stage | undefined;
+}
+
+export const FLOAT_BYTES = 4;
+
+type Buffers = Readonly<Record<string, BufferName>>;
+type Workgroups = readonly [number, number, number];
+
+interface Emitted {
+  readonly constants: Constants;
+  readonly buffers: Buffers;
+  readonly workgroups: Workgroups;
+  readonly macs: number;
+  /** Elements of weights it reads. */
+  readonly weights: number;
+  readonly ending: Ending;
+  readonly into: BufferName | undefined;
+}
+
+/** Workgroups for `threads` threads, folded into rows where one axis cannot hold them. */
+export function gridOf(threads: number, workgroup: number): Workgroups {
+  const groups = divideUp(threads, workgroup);
+  return groups <= MOST_WORKGROUPS ? [groups, 1, 1] : [MOST_WORKGROUPS, divideUp(groups, MOST_WORKGROUPS), 1];
+}
+
+export class Lowering {
+  readonly dispatches: Dispatch[] = [];
+  readonly scratch: Record<`scratch:${string}`, number> = {};
+  readonly packer = new WeightPacker();
+  readonly input: Rows;
+  readonly tiling: Tiling;
+  #names = 0;
+
+  constructor(input: Shape4D, tiling: Tiling) {
+    this.input = {buffer: 'x', shape: input, channels: input[3]};
+    this.tiling = tiling;
+  }
+
+  /** A dispatch from rows to rows, into a new buffer or the block's output. */
+  emit(kernel: RowKernel, rows: Rows, shape: Shape4D, given: Emitted): Rows {
+    const out = given.into ?? this.scratchFor('rows', elements(shape));
+    const shortcut = given.ending.shortcut;
+    const residual = shortcut ? elements(shape) : 0;
+    const cost = {
+      macs: given.macs,
+      bytes: FLOAT_BYTES * (elements(rows.shape) + given.weights + residual + elements(shape)),
+    };
+    this.#push(kernel, rows, {...given, cost, shortcut, out, outChannels: shape[3]});
+    return {buffer: out, shape, channels: shape[3]};
+  }
+
+  /** A dispatch that only reads rows. */
+  sweep(kernel: RowKernel, rows: Rows, given: Pick<Emitted, 'constants' | 'buffers' | 'workgroups'>): void {
+    const cost = {macs: 0, bytes: FLOAT_BYTES * elements(rows.shape)};
+    this.#push(kernel, rows, {
+      ...given,
+      cost,
+      shortcut: undefined,
+      out: 'unused',
+      outChannels: rows.channels,
+    });
+  }
+
+  /** A dispatch of one thread per four channels of a pixel. */
+  perPixel(
+    kernel: RowKernel,
+    rows: Rows,
+    shape: Shape4D,
+    constants: Constants,
+    into?: BufferName,
+    residual?: Rows,
+    extra: Readonly<Record<string, BufferName>> = {},
+  ): Rows {
+    const m = shape[0] * shape[1] * shape[2];
+    const threads = m * divideUp(shape[3], 4);
+    return this.emit(kernel, rows, shape, {
+      constants: {...constants, M: m, WORKGROUP: 64},
+      buffers: extra,
+      workgroups: gridOf(threads, 64),
+      macs: 0,
+      weights: 0,
+      ending: {shortcut: residual},
+      into,
+    });
+  }
+
+  /** Bias, activation, slopes and residual, as the constants of wgsl/epilogue.ts. */
+  ending(
+    stage: Pick<PointwiseStage, 'name' | 'bias' | 'channels' | 'activation'>,
+    ending: Ending,
+    fold: Pick<WeightValue, 'rowOffset' | 'columnScale'>,
+  ): Constants {
+    const {residual} = ending;
+    const hasBias = stage.bias || fold.rowOffset !== undefined;
+    const bias: WeightValue = {
+      form: 'bias',
+      filter: `${stage.name}Filter`,
+      bias: stage.bias ? `${stage.name}Bias` : undefined,
+      ...fold,
+    };
+    return {
+      HAS_BIAS: hasBias,
+      BIAS: hasBias ? this.packer.add({rows: 1, columns: stage.channels}, bias) : 0,
+      ...this.slope(
+        'SLOPE',
+        stage.activation.fn === 'prelu' ? `${stage.name}Alpha` : undefined,
+        stage.channels,
+      ),
+      ...activationConstants('ACTIVATION', stage.activation),
+      HAS_RESIDUAL: residual !== undefined,
+      ...this.slope(
+        'RESIDUAL_SLOPE',
+        residual?.activation.fn === 'prelu' ? `${residual.name}Alpha` : undefined,
+        stage.channels,
+      ),
+      ...activationConstants('RESIDUAL_ACTIVATION', residual?.activation ?? {fn: 'linear'}),
+    };
+  }
+
+  /** prelu's slopes, where `name` says there are any. */
+  slope(constant: string, name: string | undefined, channels: number): Constants {
+    return {
+      [`HAS_${constant}`]: name !== undefined,
+      [constant]: name === undefined ? 0 : this.packer.vector(name, channels),
+    };
+  }
+
+  #push(
+    kernel: RowKernel,
+    rows: Rows,
+    given: Pick<Dispatch, 'constants' | 'workgroups' | 'cost' | 'buffers'> & {
+      shortcut: Rows | undefined;
+      out: BufferName;
+      outChannels: number;
+    },
+  ): void {
+    const {constants, buffers, workgroups, cost, shortcut, out, outChannels} = given;
+    const residualChannels = shortcut?.channels ?? outChannels;
+    const access = [rows.channels, outChannels, residualChannels].every((channels) => channels % 4 === 0)
+      ? 'vector'
+      : 'scalar';
+    this.dispatches.push({
+      kernel: `${kernel}.${access}`,
+      constants: {
+        X_CHANNELS: rows.channels,
+        OUT_CHANNELS: outChannels,
+        RESIDUAL_CHANNELS: residualChannels,
+        ...constants,
+      },
+      buffers: {x: rows.buffer, residual: shortcut?.buffer ?? 'unused', out, weights: 'weights', ...buffers},
+      workgroups,
+      cost,
+    });
+  }
+
+  scratchFor(name: string, size: number): BufferName {
+    const buffer = `scratch:${name}${this.#names++}` as const;
+    this.scratch[buffer] = size;
+    return buffer;
+  }
+}
