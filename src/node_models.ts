@@ -1,12 +1,9 @@
 /** Model files in Node: reads what the converters write, and writes a model so that it appears whole or not at all. */
-import {mkdir, mkdtemp, readFile, rename, rm, stat, writeFile} from 'node:fs/promises';
-import {basename, dirname, join, resolve} from 'node:path';
+import {readFile, stat} from 'node:fs/promises';
+import {dirname, join} from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
 import {ModelError} from './graph/index.js';
-
-const MANIFEST = 'model.json';
-/** As tensorflowjs_converter cuts them: small enough for a browser's cache. */
-const SHARD_BYTES = 4 * 1024 * 1024;
+import {createModelFolder, MANIFEST} from './node_model_folder.js';
 
 /**
  * @param path Of a model.json, under whatever name, or of the folder it is in.
@@ -87,48 +84,21 @@ async function readShard(path: string): Promise<Buffer> {
  * place by one rename, so that a reader never sees half a model.
  */
 export async function writeModel(folder: string, artifacts: tf.io.ModelArtifacts): Promise<void> {
-  const target = resolve(folder);
-  await mkdir(dirname(target), {recursive: true});
-  const draft = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
+  const files = await createModelFolder(folder);
   try {
-    const data = new Uint8Array(artifacts.weightData as ArrayBuffer); // The rewriter writes one buffer.
-    const count = Math.max(1, Math.ceil(data.length / SHARD_BYTES));
-    const paths = Array.from({length: count}, (_, i) => `group1-shard${i + 1}of${count}.bin`);
-    await Promise.all(
-      paths.map((path, i) =>
-        writeFile(join(draft, path), data.subarray(i * SHARD_BYTES, (i + 1) * SHARD_BYTES)),
-      ),
-    );
-    await writeFile(join(draft, MANIFEST), JSON.stringify(modelJson(artifacts, paths)));
-    await replaceFolder(draft, target);
+    for (const data of [artifacts.weightData ?? []].flat()) await files.append(new Uint8Array(data));
+    await files.writeManifest((paths) => modelJson(artifacts, paths));
+    await files.finish();
   } catch (error) {
-    await rm(draft, {recursive: true, force: true});
+    await files.discard();
     throw error;
   }
 }
 
-function modelJson(artifacts: tf.io.ModelArtifacts, paths: readonly string[]): object {
+/** What model.json holds: everything but the weights' bytes. */
+export function modelJson(artifacts: tf.io.ModelArtifacts, paths: readonly string[]): object {
   const {weightSpecs = [], ...rest} = artifacts;
   const carried: Partial<tf.io.ModelArtifacts> = rest;
   delete carried.weightData;
   return {...carried, weightsManifest: [{paths, weights: weightSpecs}]};
-}
-
-/** A folder cannot be renamed over a full one, so the old one steps aside first, and comes back if that fails. */
-async function replaceFolder(draft: string, target: string): Promise<void> {
-  const old = `${draft}-old`;
-  const hadOld = await rename(target, old).then(
-    () => true,
-    (error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-      throw error;
-    },
-  );
-  try {
-    await rename(draft, target);
-  } catch (error) {
-    if (hadOld) await rename(old, target);
-    throw error;
-  }
-  if (hadOld) await rm(old, {recursive: true, force: true});
 }

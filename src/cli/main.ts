@@ -3,9 +3,10 @@
 import {type Command, print, UsageError} from './command.js';
 import {convert} from './convert.js';
 import {inspect} from './inspect.js';
+import {models} from './models.js';
 import {profile} from './profile.js';
 
-const COMMANDS: readonly Command[] = [inspect, convert, profile];
+const COMMANDS: readonly Command[] = [inspect, convert, profile, models];
 
 const BAD_INPUT = 1;
 const BAD_USAGE = 2;

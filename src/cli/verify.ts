@@ -50,7 +50,7 @@ export async function verify(
 }
 
 /** WebAssembly where it is installed: plain JavaScript takes minutes for a large network. */
-async function startBackend(): Promise<void> {
+export async function startBackend(): Promise<void> {
   for (const load of [
     () => import('@tensorflow/tfjs-backend-wasm'),
     () => import('@tensorflow/tfjs-backend-cpu'),
@@ -105,7 +105,8 @@ function seededInput({name, shape = [], dtype}: tf.ModelTensorInfo, shapes: Shap
   return bytes;
 }
 
-async function relativeError(expected: tf.Tensor, actual: tf.Tensor | undefined): Promise<number> {
+/** Largest difference as a fraction of the largest expected value; infinite where shapes differ. */
+export async function relativeError(expected: tf.Tensor, actual: tf.Tensor | undefined): Promise<number> {
   if (actual?.shape.join() !== expected.shape.join()) return Infinity;
   const [want, got] = [await expected.data(), await actual.data()];
   let [scale, error] = [0, 0];

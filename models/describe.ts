@@ -1,0 +1,58 @@
+/** What an architecture amounts to: parameters, MACs, and the blocks that the plugin can fuse. */
+import {BLOCK_SPECS, fitSpec, type Shape4D, type Stage} from '../ops/index.js';
+import {type Architecture, makeNetwork, type Source} from './architectures.js';
+import type {Network} from './network.js';
+import {countParameters, tensorsOf} from './tensors.js';
+import {isStage, type TracedUnit, traceNetwork} from './trace.js';
+
+export interface Description {
+  readonly name: string;
+  readonly family: string;
+  /** Height and width of the input. */
+  readonly size: number;
+  /** Learnt ones, as timm and Keras count them. */
+  readonly parameters: number;
+  /** Multiply-accumulates of convolutions and dense layers for one image. */
+  readonly macs: number;
+  /** Number of residual blocks, and down-sampling layers like them, that fit a block spec, by kind. */
+  readonly blocks: Readonly<Record<string, number>>;
+  readonly sources: readonly string[];
+}
+
+export function describe(
+  architecture: Architecture,
+  from: Source | undefined = architecture.sources[0],
+): Description {
+  const network = makeNetwork(architecture, {from});
+  const {name, family, size, sources} = architecture;
+  const blocks: Record<string, number> = {};
+  for (const kind of blocksOf(network)) blocks[kind] = (blocks[kind] ?? 0) + 1;
+  return {
+    name,
+    family,
+    size,
+    parameters: countParameters(tensorsOf(network)),
+    macs: countMacs(network, [size, size]),
+    blocks,
+    sources: sources.map((known) => known.name),
+  };
+}
+
+export const countMacs = (network: Network, [height, width]: readonly [number, number]): number =>
+  traceNetwork(network, [1, height, width, 3]).reduce(
+    (total, {layers}) => layers.reduce((sum, {macs}) => sum + macs, total),
+    0,
+  );
+
+/** The kind of each unit that is a block. */
+export function blocksOf(network: Network): readonly string[] {
+  const input: Shape4D = [1, network.size, network.size, 3];
+  return traceNetwork(network, input).flatMap((unit) => blockKind(unit) ?? []);
+}
+
+function blockKind({unit, layers}: TracedUnit): string | undefined {
+  const stages: Stage[] = unit.layers.map(({stage}) => stage).filter(isStage);
+  if (stages.length !== unit.layers.length || unit.form === 'stem' || unit.form === 'head') return undefined;
+  const into = new Map(layers.map(({layer, input}) => [layer.stage, input[3]]));
+  return BLOCK_SPECS.find((spec) => 'slots' in fitSpec(spec, stages, (stage) => into.get(stage) ?? 0))?.kind;
+}
