@@ -4,6 +4,7 @@ import {
   basicBlock,
   type Block,
   bottleneckBlock,
+  conv,
   convFirst,
   convNext,
   fusedMBConv,
@@ -112,6 +113,25 @@ const MOBILE: readonly Row[] = [
       gateStage(2, 'relu'),
       residualStage(),
     ],
+  },
+  {
+    name: 'one full convolution, with an activation on either side of the add',
+    kind: 'BlockConv',
+    op: conv,
+    options: {residual: true, activation: 'swish', activationAfter: 'prelu'},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('spatial', {kernel: 3, group: 4, channels: 4, activation: 'swish'}),
+      residualStage([], 'prelu'),
+    ],
+  },
+  {
+    name: 'one 1×1 convolution',
+    kind: 'BlockConv',
+    op: conv,
+    options: {activation: 'gelu'},
+    input: [2, 3, 2, 4],
+    stages: [dense('pointwise', 6, 'gelu')],
   },
   {
     name: 'separable by default',

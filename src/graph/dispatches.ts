@@ -4,6 +4,7 @@
  */
 import type {Activation, Block, Shape4D, Stage} from '../../ops/index.js';
 import {numberAttr} from './attrs.js';
+import {extraDispatches} from './conv_dispatches.js';
 import type {Graph, Node} from './graph.js';
 import type {Inference, Shape} from './infer.js';
 import {valueOf} from './graph.js';
@@ -36,14 +37,15 @@ const COUNTS: Readonly<Record<string, Count | undefined>> = Object.fromEntries([
   ),
   ...rows('Mean Sum Max Min Prod All Any', reduction),
   ...rows('AddN', (node) => node.inputs.length - 1),
-  ...rows('Softmax', 5),
   ...rows('LogSoftmax', 6),
   ...rows('Unpack', (node) => numberAttr(node.attrs, 'num', 1)),
   ...rows('Split SplitV', (node) => numberAttr(node.attrs, 'num_split', 1)),
 ]);
 
-/** Of one op of TF.js. */
+/** Of one op of TF.js, whatever its size. Shape arithmetic stays on the CPU, as the backend does with small values that are there already. */
 export function stockDispatches(node: Node, inference: Inference): number {
+  const isKnown = inference.known(valueOf(node.name)) !== undefined;
+  if (isKnown || (node.inputs.length > 0 && node.inputs.every((ref) => inference.known(ref)))) return 0;
   const count = COUNTS[node.op] ?? 1;
   return typeof count === 'number' ? count : count(node, inference);
 }
@@ -58,7 +60,9 @@ export function countDispatches(
   for (const node of graph.nodes.values()) {
     const block = decode(node);
     const input = block && inference.shape(node.inputs[0] ?? valueOf(''));
-    total += block ? blocks(block, positive(input)) : stockDispatches(node, inference);
+    total += block
+      ? blocks(block, positive(input))
+      : stockDispatches(node, inference) + extraDispatches(node, inference);
   }
   return total;
 }
