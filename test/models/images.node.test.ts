@@ -116,7 +116,9 @@ eachBackend('classify', () => {
     expect(classes[0]?.probability ?? 0).toBeGreaterThanOrEqual(classes[1]?.probability ?? 1);
     const again = await classify(fused, picture);
     expect(again.map(({index}) => index)).toEqual(classes.map(({index}) => index));
-    await expectNoLeak(async () => void (await classify(fused, picture)));
+    await expectNoLeak(async () => {
+      await classify(fused, picture);
+    });
     fused.dispose();
     model.dispose();
   });
