@@ -4,7 +4,14 @@
  *   node dist/benchmarks/models_table.js        rewrites the table between its markers
  */
 import {readFile, writeFile} from 'node:fs/promises';
-import {ARCHITECTURES, type Architecture, buildGraphModel, describe, makeNetwork} from '../models/index.js';
+import {
+  ARCHITECTURES,
+  type Architecture,
+  blocksOf,
+  buildGraphModel,
+  describe,
+  makeNetwork,
+} from '../models/index.js';
 import {convert} from '../src/index.js';
 
 const PAGE = new URL('../../docs/models.md', import.meta.url);
@@ -15,20 +22,23 @@ const HEADER = [
 ];
 
 async function rowOf(architecture: Architecture): Promise<string> {
-  const {name, size, parameters, macs, blocks, sources} = describe(architecture);
+  const {name, size, parameters, macs, sources} = describe(architecture);
+  const network = makeNetwork(architecture);
+  const blocks = blocksOf(network);
   const zeros = (shape: readonly number[]): Float32Array =>
     new Float32Array(shape.reduce((a, b) => a * b, 1));
-  const artifacts = await buildGraphModel(makeNetwork(architecture), ({shape}) => zeros(shape));
+  const artifacts = await buildGraphModel(network, ({shape}) => zeros(shape));
   const {report} = convert(artifacts);
   const {before, after} = report.dispatches;
-  const total = Object.values(blocks).reduce((sum, count) => sum + count, 0);
+  const whole = new Set(report.blocks.map(({at}) => at));
+  const fused = blocks.filter(({name: block}) => whole.has(block)).length;
   const cells = [
     `\`${name}\``,
     size,
     `${(parameters / 1e6).toFixed(2)} M`,
     `${(macs / 1e9).toFixed(macs < 1e10 ? 3 : 1)} G`,
-    total,
-    report.blocks.length,
+    blocks.length,
+    fused,
     before,
     after,
     sources.join(', '),
