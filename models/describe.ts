@@ -14,7 +14,7 @@ export interface Description {
   readonly parameters: number;
   /** Multiply-accumulates of convolutions and dense layers for one image. */
   readonly macs: number;
-  /** Number of residual blocks, and down-sampling layers like them, that fit a block spec, by kind. */
+  /** Number of residual blocks, and down-sampling layers like them, by kind; `other` for those that fuse only in parts. */
   readonly blocks: Readonly<Record<string, number>>;
   readonly sources: readonly string[];
 }
@@ -26,7 +26,7 @@ export function describe(
   const network = makeNetwork(architecture, {from});
   const {name, family, size, sources} = architecture;
   const blocks: Record<string, number> = {};
-  for (const kind of blocksOf(network)) blocks[kind] = (blocks[kind] ?? 0) + 1;
+  for (const {kind} of blocksOf(network)) blocks[kind] = (blocks[kind] ?? 0) + 1;
   return {
     name,
     family,
@@ -44,15 +44,29 @@ export const countMacs = (network: Network, [height, width]: readonly [number, n
     0,
   );
 
-/** The kind of each unit that is a block. */
-export function blocksOf(network: Network): readonly string[] {
+/** A residual block, or a down-sampling layer of the same make. */
+export interface NetworkBlock {
+  /** Of the unit, and of the graph node that gives its value. */
+  readonly name: string;
+  /** Of the spec it fits as a whole; `other` where it fits none and only parts of it can be fused. */
+  readonly kind: string;
+}
+
+export function blocksOf(network: Network): readonly NetworkBlock[] {
   const input: Shape4D = [1, network.size, network.size, 3];
-  return traceNetwork(network, input).flatMap((unit) => blockKind(unit) ?? []);
+  return traceNetwork(network, input).flatMap((traced) => {
+    const kind = blockKind(traced);
+    return kind === undefined ? [] : [{name: traced.unit.name, kind}];
+  });
 }
 
 function blockKind({unit, layers}: TracedUnit): string | undefined {
   const stages: Stage[] = unit.layers.map(({stage}) => stage).filter(isStage);
-  if (stages.length !== unit.layers.length || unit.form === 'stem' || unit.form === 'head') return undefined;
+  // A lone convolution, and what stands before the first block and behind the last, are none.
+  if (stages.length < 2 || unit.form === 'stem' || unit.form === 'head') return undefined;
   const into = new Map(layers.map(({layer, input}) => [layer.stage, input[3]]));
-  return BLOCK_SPECS.find((spec) => 'slots' in fitSpec(spec, stages, (stage) => into.get(stage) ?? 0))?.kind;
+  const spec = BLOCK_SPECS.find(
+    (known) => 'slots' in fitSpec(known, stages, (stage) => into.get(stage) ?? 0),
+  );
+  return spec?.kind ?? (unit.at['b'] === undefined ? undefined : 'other');
 }

@@ -9,7 +9,7 @@ export {
   type Source,
   type SourceName,
 } from './architectures.js';
-export {countMacs, describe, type Description} from './describe.js';
+export {blocksOf, countMacs, describe, type Description, type NetworkBlock} from './describe.js';
 export {buildGraphModel, type BuildOptions, INPUT_NAME, OUTPUT_NAME} from './graph/build.js';
 export type {Conventions, Layer, Network, Unit} from './network.js';
 export {

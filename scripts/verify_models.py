@@ -9,6 +9,7 @@ graph model, and compares its blocks' outputs. Parameters and MACs are compared 
 """
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,13 @@ KERAS_NAMES = {
 }
 
 
-def make_value(name, shape, generator):
+# Random networks amplify roundings from block to block. Beyond this many, two correct float32 runs no longer agree, so there the
+# last batch norm of each block is made small.
+DEEP = 60
+LAST_NORM = re.compile(r'(bn3|project_bn)[./](weight|gamma)$')
+
+
+def make_value(name, shape, generator, deep=False):
     """Weights of such a scale that values stay of order one through the whole network."""
     uniform = lambda low, high: generator.uniform(low, high, shape).astype(np.float32)
     leaf = name.split('/')[-1].split('.')[-1]
@@ -67,9 +74,15 @@ def make_value(name, shape, generator):
         keras = leaf in ('kernel', 'depthwise_kernel')
         fan = np.prod(shape[:-1]) if keras and shape[-1] != 1 else np.prod(shape[:2] if keras else shape[1:])
         return uniform(-1, 1) * np.float32(2 / np.sqrt(fan))
+    if deep and LAST_NORM.search(name):
+        return uniform(0.2, 0.4)
     if leaf in ('weight', 'gamma'):
         return uniform(0.8, 1.2)
     return uniform(-0.1, 0.1)
+
+
+def is_deep(arch):
+    return sum(DESCRIPTIONS[arch]['blocks'].values()) > DEEP
 
 
 def make_image(size):
@@ -129,10 +142,11 @@ def torch_case(make, source, arch, folder, dtype=torch.float32):
     described = DESCRIPTIONS[arch]
     macs = count_macs(model, described['size'])
     model = make().eval()
+    deep = is_deep(arch)
     generator = np.random.default_rng(7)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():
-            tensor.copy_(torch.from_numpy(make_value(name, tuple(tensor.shape), generator)))
+            tensor.copy_(torch.from_numpy(make_value(name, tuple(tensor.shape), generator, deep)))
     checkpoint = os.path.join(folder, 'model.safetensors')
     saved = model if dtype == torch.float32 else model.to(dtype)
     save_tensors({k: v.contiguous() for k, v in saved.state_dict().items()}, checkpoint)
@@ -169,6 +183,80 @@ def huggingface_makers():
         'mobilenetv2': lambda: MobileNetV2Config(**named),
     }
     return {arch: (lambda config=config: Auto.from_config(config())) for arch, config in configs.items()}
+
+
+class ConvFirst(torch.nn.Module):
+    """The paper's blocks in PyTorch, read off figure 6; modules are named as our own name map has them."""
+
+    def __init__(self, width, depths, classes=1000):
+        super().__init__()
+        self.stem = self.convs(conv=(3, width, 4, 4, 1))
+        self.stages = torch.nn.ModuleList()
+        for s, depth in enumerate(depths):
+            c = width * 2 ** s
+            stage = torch.nn.ModuleDict()
+            if s > 0:
+                half = c // 2
+                stage['downsample'] = self.convs(spatial=(half, half, 3, 1, half // 8), expand=(c, 2 * c, 1, 1, 1),
+                                                 project=(2 * c, c, 1, 1, 1))
+            for b in range(depth):
+                stage[str(b)] = (
+                    self.convs(spatial=(c, c, 3, 1, c // 8), expand=(c, 6 * c, 1, 1, 1), project=(6 * c, c, 1, 1, 1)) if s < 2 else
+                    self.convs(expand=(c, 4 * c, 1, 1, 1), spatial=(4 * c, 4 * c, 3, 1, 4 * c // 8), project=(4 * c, c, 1, 1, 1)))
+            self.stages.append(stage)
+        self.head = torch.nn.ModuleDict({'classifier': torch.nn.Linear(c, classes)})
+
+    @staticmethod
+    def convs(**layers):
+        block = torch.nn.ModuleDict()
+        for name, (inputs, outputs, kernel, stride, groups) in layers.items():
+            padding = 1 if kernel == 3 else 0
+            block[name] = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+            block[f'{name}_norm'] = torch.nn.BatchNorm2d(outputs)
+        return block
+
+    @staticmethod
+    def apply(block, name, x):
+        return block[f'{name}_norm'](block[name](x))
+
+    def forward(self, x):
+        relu = torch.nn.functional.relu
+        x = self.apply(self.stem, 'conv', x)
+        self.outputs = {}
+        for s, stage in enumerate(self.stages):
+            for name, block in stage.items():
+                y = x
+                if name == 'downsample':
+                    y = torch.cat([self.apply(block, 'spatial', x), x], 1)
+                    blur = torch.tensor([1.0, 2.0, 1.0]) / 4
+                    kernel = (blur[:, None] * blur[None, :]).expand(y.shape[1], 1, 3, 3)
+                    y = torch.nn.functional.pad(y, (1, 1, 1, 1), mode='reflect')
+                    y = torch.nn.functional.conv2d(y, kernel, stride=2, groups=y.shape[1])
+                    x = self.apply(block, 'project', relu(self.apply(block, 'expand', y)))
+                elif s < 2:
+                    y = self.apply(block, 'spatial', x)
+                    x = x + self.apply(block, 'project', relu(self.apply(block, 'expand', y)))
+                else:
+                    y = relu(self.apply(block, 'spatial', relu(self.apply(block, 'expand', x))))
+                    x = x + self.apply(block, 'project', y)
+                self.outputs[f'stages.{s}.{name}'] = x
+        return self.head['classifier'](x.mean((2, 3)))
+
+
+def conv_first_case(arch, folder):
+    described = DESCRIPTIONS[arch]
+    model = ConvFirst(described['width'], described['depths']).eval()
+    generator = np.random.default_rng(7)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.from_numpy(make_value(name, tuple(tensor.shape), generator)))
+    checkpoint = os.path.join(folder, 'model.safetensors')
+    save_tensors(model.state_dict(), checkpoint)
+    image = make_image(SIZE)
+    head = model(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
+    outputs = {name: np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy()) for name, x in model.outputs.items()}
+    parameters = sum(p.numel() for p in model.parameters())
+    return checkpoint, {**outputs, 'head': head, 'image': image}, parameters, None
 
 
 def keras_layer_names(model, arch, units):
@@ -210,7 +298,7 @@ def keras_case(name, arch, folder, suffix):
     generator = np.random.default_rng(7)
     for weight in model.weights:
         if 'normalization/' not in weight.path or 'batch' in weight.path or 'layer' in weight.path:
-            weight.assign(make_value(weight.path, tuple(weight.shape), generator))
+            weight.assign(make_value(weight.path, tuple(weight.shape), generator, is_deep(arch)))
     checkpoint = os.path.join(folder, f'model{suffix}')
     if suffix == '.weights.h5':
         model.save_weights(checkpoint)
@@ -255,6 +343,8 @@ def cases():
     import torchvision
     for arch, description in DESCRIPTIONS.items():
         sources = description['sources']
+        if 'width' in description:
+            yield arch, 'own', lambda folder: conv_first_case(arch, folder)
         if 'timm' in sources:
             name = TIMM_NAMES.get(arch, arch)
             yield arch, 'timm', lambda folder: torch_case(lambda: timm.create_model(name), 'timm', arch, folder)

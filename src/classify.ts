@@ -5,7 +5,8 @@ import {type ImageLike, prepareImage} from './prepare_image.js';
 
 /** A graph model, or what `fuse` made of one. */
 export interface Classifier {
-  readonly metadata: object;
+  /** A model that was saved without any has none. */
+  readonly metadata?: object | undefined;
   predict(inputs: tf.Tensor): tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
 }
 
@@ -27,7 +28,7 @@ export async function classify(
   image: ImageLike,
   {top = DEFAULT_TOP}: {readonly top?: number} = {},
 ): Promise<readonly Class[]> {
-  const {preprocessing, labels} = model.metadata as Partial<ModelMetadata>;
+  const {preprocessing, labels} = (model.metadata ?? {}) as Partial<ModelMetadata>;
   if (!preprocessing) {
     throw new Error(
       "The model's metadata do not say how an image is prepared; convert it with block-fusion convert --arch, or call predict.",

@@ -67,13 +67,17 @@ function resizeAndCrop(pixels: tf.Tensor3D, {size, crop, fit, interpolation}: Pr
   return tf.round(tf.clipByValue(tf.transpose(both, [1, 0, 2]), 0, 255)) as tf.Tensor3D; // As `both`.
 }
 
-/** How far a filter reaches, and its value, at distances in pixels of the coarser of the two images. */
-const FILTERS: Readonly<Record<Interpolation, {readonly reach: number; readonly at: (x: number) => number}>> =
-  {
-    nearest: {reach: 0.5, at: () => 1},
-    bilinear: {reach: 1, at: (x) => Math.max(0, 1 - Math.abs(x))},
-    bicubic: {reach: 2, at: (x) => cubic(Math.abs(x))},
-  };
+interface Filter {
+  /** In pixels of the coarser of the two images. */
+  readonly reach: number;
+  /** Its value at a distance in those pixels. */
+  readonly at: (x: number) => number;
+}
+
+const FILTERS: Readonly<Record<Exclude<Interpolation, 'nearest'>, Filter>> = {
+  bilinear: {reach: 1, at: (x) => Math.max(0, 1 - Math.abs(x))},
+  bicubic: {reach: 2, at: (x) => cubic(Math.abs(x))},
+};
 
 /** Keys's cubic with a = −1/2. */
 function cubic(x: number): number {
@@ -88,21 +92,34 @@ const roundEven = (value: number): number =>
 /** The middle `kept` rows of the matrix `[to, from]` that resamples a line of `from` pixels to `to`. */
 function resampling(from: number, to: number, kept: number, interpolation: Interpolation): tf.Tensor2D {
   const ratio = from / to;
-  const stretch = interpolation === 'nearest' ? 1 : Math.max(1, ratio);
-  const {reach, at} = FILTERS[interpolation];
   const first = roundEven((to - kept) / 2);
   const matrix = new Float32Array(kept * from);
-  for (let row = 0; row < kept; row++) {
-    const centre = (row + first + 0.5) * ratio;
-    if (interpolation === 'nearest') {
-      matrix[row * from + Math.min(from - 1, Math.max(0, Math.floor(centre)))] = 1;
-      continue;
-    }
-    const low = Math.max(0, Math.floor(centre - reach * stretch + 0.5));
-    const high = Math.min(from, Math.floor(centre + reach * stretch + 0.5));
-    let sum = 0;
-    for (let i = low; i < high; i++) sum += at((i + 0.5 - centre) / stretch);
-    for (let i = low; i < high; i++) matrix[row * from + i] = at((i + 0.5 - centre) / stretch) / sum;
+  if (interpolation === 'nearest') fillNearest(matrix, from, ratio, first);
+  else {
+    for (let row = 0; row < kept; row++)
+      fillRow(
+        matrix.subarray(row * from, (row + 1) * from),
+        (row + first + 0.5) * ratio,
+        ratio,
+        FILTERS[interpolation],
+      );
   }
   return tf.tensor2d(matrix, [kept, from]);
+}
+
+function fillRow(row: Float32Array, centre: number, ratio: number, {reach, at}: Filter): void {
+  const stretch = Math.max(1, ratio);
+  const low = Math.max(0, Math.floor(centre - reach * stretch + 0.5));
+  const high = Math.min(row.length, Math.floor(centre + reach * stretch + 0.5));
+  let sum = 0;
+  for (let i = low; i < high; i++) sum += at((i + 0.5 - centre) / stretch);
+  for (let i = low; i < high; i++) row[i] = at((i + 0.5 - centre) / stretch) / sum;
+}
+
+/** Positions are summed up as PIL sums them: where one falls between two pixels, the rounding of the sum decides. */
+function fillNearest(matrix: Float32Array, from: number, ratio: number, first: number): void {
+  let position = ratio / 2;
+  for (let row = -first; row < matrix.length / from; row++, position += ratio) {
+    if (row >= 0) matrix[row * from + Math.min(from - 1, Math.floor(position))] = 1;
+  }
 }
