@@ -2,7 +2,7 @@
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
-import {loadLayersModel} from '@tensorflow/tfjs-layers';
+import {loadLayersModel, model, type SymbolicTensor} from '@tensorflow/tfjs-layers';
 import {fuse} from '../../src/fuse.js';
 import {expectSame} from '../support/compare_models.js';
 import {expectClose} from '../support/expect_close.js';
@@ -67,6 +67,17 @@ describe('real models', () => {
     const x = seededTensors(3)([2, 224, 224, 3]);
     const [expected, actual] = [original.predict(x) as tf.Tensor, fused.predict(x) as tf.Tensor];
     await expectClose(actual, expected, {tolerance: 1e-5});
+    // A block is named after its last layer, so each can be compared with that layer.
+    const names = fused.report.blocks.map(({at}) => at);
+    const layers = model({
+      inputs: original.inputs,
+      outputs: names.map((name) => original.getLayer(name).output as SymbolicTensor),
+    });
+    const [wanted, found] = [layers.predict(x) as tf.Tensor[], fused.execute(x, names) as tf.Tensor[]];
+    for (const [i, name] of names.entries())
+      await expectClose(found[i] as tf.Tensor, wanted[i] as tf.Tensor, {tolerance: 1e-5, name});
+    expect(names.length).toBeGreaterThan(16);
+    tf.dispose([wanted, found]);
     expect(fused.report.depthwise).toEqual({total: 17, fused: 17});
     tf.dispose([x, expected, actual]);
     await expectNoLeak(() => {
