@@ -2,7 +2,7 @@
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
-import type {Ending, Lowering, Rows} from './lowering.js';
+import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
 
 export function pointwise(
@@ -86,7 +86,8 @@ function matmul(
     ...(kernel === 'convolution' ? {X_CHANNELS4: channels4} : {}),
   };
   const buffers = {scales: rows.scales ?? 'unused', norms: rows.norm?.moments ?? 'unused'} as const;
-  const workgroups = [divideUp(m, tile.TILE_M), divideUp(n, tile.TILE_N), 1] as const;
+  const [across, down] = gridOf(m, tile.TILE_M);
+  const workgroups = [across, divideUp(n, tile.TILE_N), down] as const;
   return lowering.emit(kernel, rows, shape, {
     constants,
     buffers,

@@ -141,8 +141,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
   const legal = MATMUL_TILES.filter((t) => matmulIsLegal(t, limits));
   return {
     matmul: (problem) => {
-      const reachable = legal.filter(({TILE_M}) => problem.m / TILE_M <= MOST_WORKGROUPS);
-      const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = bestOf(reachable, (t) =>
+      const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = bestOf(legal, (t) =>
         estimateMatmul(t, problem, limits),
       );
       return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K};

@@ -58,10 +58,16 @@ fn momentsOf(row: u32) -> vec2f {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
   let team = local / TEAM;
   let thread = local % TEAM;
-  let rowOrigin = group.x * TILE_M;
+  // More rows of tiles than one axis of the grid holds continue on z.
+  let rowOrigin = (group.z * grid.x + group.x) * TILE_M;
+  if (rowOrigin >= M) { return; }
   let n4Origin = group.y * TILE_N4;
   let tx = thread % THREADS_N;
   let ty = thread / THREADS_N;

@@ -1,0 +1,122 @@
+/** Plans, packed weights and kernel texts of the WebGPU backend, apart from their results. */
+import * as tf from '@tensorflow/tfjs-core';
+import {headerOf, keyOf} from '../kernels/webgpu/compile.js';
+import {lowerBlock} from '../kernels/webgpu/lower.js';
+import {
+  MATMUL_TILES,
+  matmulIsLegal,
+  MOST_WORKGROUPS,
+  stockLimits,
+  tilingFor,
+} from '../kernels/webgpu/tiling.js';
+import {unroll} from '../kernels/webgpu/unroll.js';
+import {packOnDevice, packOnHost} from '../kernels/webgpu/weights.js';
+import {BLOCK_SPECS, traceBlock} from '../ops/index.js';
+import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {onBackend} from './support/environment.js';
+import {expectClose} from './support/expect_close.js';
+import {seededTensors} from './support/random.js';
+
+const tiling = tilingFor(stockLimits);
+
+describe('WebGPU plans', () => {
+  for (const spec of BLOCK_SPECS) {
+    it(`${spec.kind}: every buffer that is read was written before, and the output is written`, () => {
+      for (const {input, stages} of spec.cases) {
+        const {dispatches, scratch} = lowerBlock({kind: spec.kind, stages}, input, tiling);
+        const written = new Set<string>(['x', 'weights', 'unused']);
+        for (const {buffers, workgroups} of dispatches) {
+          const outputs = ['out', 'scales', 'sums', 'moments', 'statistics'];
+          for (const [binding, buffer] of Object.entries(buffers)) {
+            if (!outputs.includes(binding))
+              expect(written).withContext(`${binding} = ${buffer}`).toContain(buffer);
+          }
+          for (const buffer of Object.values(buffers)) written.add(buffer);
+          expect(Math.max(...workgroups)).toBeLessThanOrEqual(MOST_WORKGROUPS);
+        }
+        expect(written).toContain('out');
+        for (const name of Object.keys(scratch)) expect(written).toContain(name);
+      }
+    });
+  }
+
+  it('take an MBConv in three dispatches, and the residual into the last', () => {
+    const stages = [
+      pointwiseStage('expand', 24, 'relu6'),
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 24, activation: 'relu6'}),
+      pointwiseStage('project', 8),
+      residualStage(),
+    ];
+    const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages}, [1, 8, 8, 8], tiling);
+    expect(dispatches.map(({kernel}) => kernel)).toEqual([
+      'pointwise.vector',
+      'depthwise.vector',
+      'pointwise.vector',
+    ]);
+    expect(dispatches[2]?.buffers['residual']).toBe('x');
+    expect(dispatches[2]?.constants['HAS_RESIDUAL']).toBe(true);
+  });
+
+  it('stay within the limits of every device, for maps of any size', () => {
+    expect(MATMUL_TILES.some((tile) => matmulIsLegal(tile, stockLimits))).toBe(true);
+    const {dispatches} = lowerBlock(
+      {kind: 'BlockConv', stages: [pointwiseStage('conv', 4)]},
+      [128, 512, 512, 4],
+      tiling,
+    );
+    for (const {workgroups} of dispatches)
+      expect(Math.max(...workgroups)).toBeLessThanOrEqual(MOST_WORKGROUPS);
+  });
+});
+
+describe('kernel texts', () => {
+  it('get their constants with a type', () => {
+    expect(headerOf({TILE_M: 8, HAS_BIAS: true, 'P:f32': 1, 'PAD:i32': 2})).toBe(
+      'const TILE_M: u32 = 8u;\nconst HAS_BIAS: bool = true;\nconst P: f32 = 1.0;\nconst PAD: i32 = 2i;\n',
+    );
+  });
+
+  it('have a key that differs wherever a constant does, in whatever order they come', () => {
+    expect(keyOf({kernel: 'gate', constants: {A: 1, B: 2}})).toBe(
+      keyOf({kernel: 'gate', constants: {B: 2, A: 1}}),
+    );
+    expect(keyOf({kernel: 'gate', constants: {A: 1}})).not.toBe(keyOf({kernel: 'gate', constants: {A: 2}}));
+  });
+
+  it('are unrolled, nested ones too', () => {
+    const text = [
+      '  // unroll i < N / 2',
+      '  {',
+      '    // unroll j < 2',
+      '    {',
+      '      f(i, j);',
+      '    }',
+      '  }',
+    ].join('\n');
+    const written = unroll(text, {N: 4});
+    expect(written.match(/const i = \d+u;/g)).toEqual(['const i = 0u;', 'const i = 1u;']);
+    expect(written.match(/f\(i, j\);/g)?.length).toBe(4);
+    expect(() => unroll(text, {N: 3})).toThrowError(/no whole number/);
+    expect(() => unroll('// unroll i < 2\nf();', {})).toThrowError(/Braces/);
+  });
+});
+
+onBackend('cpu', 'packed weights', () => {
+  it('are the same by loops in main memory as by stock ops', async () => {
+    const make = seededTensors(5);
+    for (const spec of BLOCK_SPECS) {
+      for (const {input, stages} of spec.cases) {
+        const block = {kind: spec.kind, stages};
+        const layout = lowerBlock(block, input, tiling).weights;
+        const tensors = new Map(
+          traceBlock(block, input).weights.map(({name, shape}) => [name, make(shape)] as const),
+        );
+        const values = new Map<string, Float32Array>();
+        for (const [name, tensor] of tensors) values.set(name, (await tensor.data()) as Float32Array);
+        const device = tf.tidy(() => packOnDevice(layout, tensors));
+        await expectClose(device, packOnHost(layout, values), {name: spec.kind, tolerance: 1e-6});
+        tf.dispose([device, ...tensors.values()]);
+      }
+    }
+  });
+});
