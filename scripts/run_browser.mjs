@@ -5,9 +5,11 @@ import karma from 'karma';
 import {BUNDLE} from '../karma.conf.js';
 import {SEED, testFiles} from './suites.mjs';
 
+const SETUP = 'dist/test/support/browser_setup.js';
+
 async function bundle(files) {
   const {metafile} = await build({
-    stdin: {contents: files.map((file) => `import './${file}';`).join('\n'), resolveDir: '.'},
+    stdin: {contents: [SETUP, ...files].map((file) => `import './${file}';`).join('\n'), resolveDir: '.'},
     outfile: BUNDLE,
     bundle: true,
     format: 'esm',
