@@ -2,18 +2,23 @@
  * What capture and replay are worth, by the clock: a prediction with read-back by TF.js and by a capture, what encoding costs
  * per dispatch, and throughput with several predictions in flight.
  *
- *   node dist/benchmarks/capture.js [MODEL…] [--runs=N] [--json=FILE] [--check=N]
+ *   node dist/benchmarks/capture.js [MODEL…] [--runs=N] [--json=FILE] [--check=N] [--fused]
  *
  * MODEL is `nsfwjs`, a model of npm @vladmandic/human by name, `human` for all of those, or the path of a model.json.
- * `--check=N` times nothing: it compares N predictions over changing inputs with uncaptured runs, bit by bit.
+ * `--fused` fuses each model first. `--check=N` times nothing: it compares N predictions over changing inputs with uncaptured runs, bit by bit.
  */
 import {writeFile} from 'node:fs/promises';
+import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
+import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
 import {capture, type Capture} from '../src/capture/index.js';
 import {BackendAccess} from '../src/capture/backend_access.js';
 import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
+import {artifactsOf} from '../src/convert/artifacts.js';
+import {convert} from '../src/convert/convert.js';
 import {type NodeWebGPU, useNodeWebGPU} from '../src/node_webgpu.js';
+import {registerBlockKernels} from '../src/register.js';
 import {type BenchmarkModel, humanModels, loadModel, randomInput} from './capture_models.js';
 
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));
@@ -184,6 +189,15 @@ function table(rows: readonly Row[]): void {
   );
 }
 
+/** The same model with its blocks fused, as the graph that `fuse` runs, for the shapes it is fed here. */
+async function fused(loaded: BenchmarkModel): Promise<BenchmarkModel> {
+  const inputShapes = {[loaded.model.inputs[0]?.name ?? '']: [...loaded.shape]};
+  const {artifacts} = convert(await artifactsOf(loaded.model), {inputShapes});
+  const model = await loadGraphModel(tf.io.fromMemory(artifacts));
+  pinWeights(Object.values(model.weights).flat());
+  return {...loaded, model};
+}
+
 async function main(webgpu: NodeWebGPU): Promise<void> {
   const asked = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
   const human = await humanModels();
@@ -195,10 +209,13 @@ async function main(webgpu: NodeWebGPU): Promise<void> {
   if (isSoftware) console.log('A CPU RASTERISER: results count, times do not.');
   const rows: Row[] = [];
   for (const name of names) {
-    const loaded = await loadModel(name);
+    const original = await loadModel(name);
+    const loaded = flags.includes('--fused') ? await fused(original) : original;
     if (CHECKS > 0) console.log(await check(loaded));
     else rows.push(await measure(loaded));
+    unpinWeights('modelUrl' in loaded.model ? Object.values(loaded.model.weights).flat() : []);
     loaded.model.dispose();
+    if (loaded !== original) original.model.dispose();
   }
   if (CHECKS > 0) return;
   table(rows);
@@ -209,6 +226,7 @@ async function main(webgpu: NodeWebGPU): Promise<void> {
   }
 }
 
+registerBlockKernels();
 const webgpu = await useNodeWebGPU();
 try {
   await main(webgpu);

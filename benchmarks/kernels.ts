@@ -1,7 +1,8 @@
 /**
- * GPU time of each dispatch of each block of the networks, against the measured peaks; and a sweep of all matrix tiles over
- * the matrix products of the networks.
- *   node dist/benchmarks/kernels.js [blocks|matmul] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
+ * GPU time of each dispatch of each block of the networks, against the measured peaks; and sweeps of tiles over the matrix
+ * products and the depth-wise convolutions of the networks.
+ *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K,…] matrix tiles to try beside those in use
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -29,6 +30,7 @@ const {values, positionals} = parseArgs({
   options: {
     batches: {type: 'string', default: '1,32'},
     networks: {type: 'string', default: Object.keys(NETWORKS).join()},
+    tiles: {type: 'string', default: ''},
     out: {type: 'string'},
   },
 });
@@ -140,8 +142,15 @@ function matmulProblems(): MatmulProblem[] {
   return [...problems.values()];
 }
 
+/** A tile nothing is known of. */
+function ratedTile(text: string): RatedTile {
+  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text.split('.').map(Number); // prettier-ignore
+  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, step: Infinity, fixed: 0};
+}
+
 async function matmul(): Promise<void> {
-  const legal = MATMUL_TILES.filter((tile) => matmulIsLegal(tile, limits));
+  const others = values.tiles.split(',').filter(Boolean).map(ratedTile);
+  const legal = [...MATMUL_TILES, ...others].filter((tile) => matmulIsLegal(tile, limits));
   const planOf = ({m, n, k}: MatmulProblem, tile: RatedTile): Plan => {
     const block: Block = {kind: 'BlockSeparable', stages: [pointwiseStage('project', n)]};
     const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = tile;
@@ -184,6 +193,44 @@ async function matmul(): Promise<void> {
   }
 }
 
+const STRIPS_TO_TRY = [[1, 4], [1, 7], [1, 8], [2, 4], [2, 7], [2, 8], [2, 14], [3, 4], [4, 4], [4, 7]] as const; // prettier-ignore
+const SHAPES_TO_TRY = [[8, 8], [16, 4], [16, 8], [32, 2], [32, 4]] as const; // prettier-ignore
+
+/** Every strip and workgroup shape over the depth-wise convolutions of the networks. */
+async function depthwise(): Promise<void> {
+  const tiles = STRIPS_TO_TRY.flatMap(([STRIP_H, STRIP_W]) =>
+    SHAPES_TO_TRY.map(([LANES, STRIPS]) => ({STRIP_H, STRIP_W, LANES, STRIPS})),
+  );
+  for (const network of networks) {
+    for (const batch of batches) {
+      for (const {name, block, input} of NETWORKS[network] ?? []) {
+        const chosen = lowerBlock(block, atBatch(input, batch), tilingFor(limits));
+        const plans = tiles.map((tile) =>
+          lowerBlock(block, atBatch(input, batch), {...tilingFor(limits), depthwise: () => tile}),
+        );
+        const own = [chosen, ...plans].map((plan) => ({plan, dispatch: plan.dispatches.find(({kernel}) => kernel.startsWith('depthwise'))})); // prettier-ignore
+        await cache.prepare(own.flatMap(({dispatch}) => dispatch ?? []));
+        await warmUp();
+        const timed: {tile: string; us: number}[] = [];
+        for (const {plan, dispatch} of own) {
+          if (!dispatch) continue;
+          const buffers = new PlanBuffers(device, plan);
+          const us = await timer.microseconds([recordedOf(device, cache, dispatch, buffers)]);
+          timed.push({tile: tileOf(dispatch), us});
+          buffers.destroy();
+        }
+        const [now, ...others] = timed;
+        others.sort((a, b) => a.us - b.us);
+        const best = others.slice(0, 5).map(({tile, us}) => `${tile} ${us.toFixed(1)}`).join(' | '); // prettier-ignore
+        console.log(
+          `${network} b${batch} ${name}: now ${now?.tile ?? ''} ${now?.us.toFixed(1) ?? ''} || ${best}`,
+        );
+        for (const row of timed) rows.push({network, batch, block: name, ...row});
+      }
+    }
+  }
+}
+
 async function epilogues(): Promise<void> {
   const variants: readonly (readonly [string, Stage[]])[] = (
     ['linear', 'relu6', 'swish', 'gelu'] as const
@@ -213,7 +260,11 @@ async function epilogues(): Promise<void> {
   }
 }
 
-await (positionals[0] === 'matmul' ? matmul() : positionals[0] === 'epilogues' ? epilogues() : blocks());
+const programs: Readonly<Record<string, () => Promise<void>>> = {blocks, matmul, depthwise, epilogues};
+const program = programs[positionals[0] ?? 'blocks'];
+if (!program)
+  throw new Error(`There is no '${positionals[0] ?? ''}'; use ${Object.keys(programs).join(', ')}.`);
+await program();
 if (values.out)
   writeFileSync(`${values.out}/${positionals[0] ?? 'blocks'}.json`, JSON.stringify({adapter, limits, rows}));
 adapter.dispose();

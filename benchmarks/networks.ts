@@ -115,8 +115,34 @@ const CONVNEXT_T: readonly NetworkBlock[] = [96, 192, 384, 768].map((channels, i
   };
 });
 
+/** Convolutions between the blocks. */
+const lone = (
+  name: string,
+  input: Shape4D,
+  convolution: {kernel: number; stride: number; channels: number; activation?: 'swish' | 'relu6'},
+): NetworkBlock => ({
+  name,
+  block: {kind: 'BlockConv', stages: [spatialStage('spatial', {...convolution, group: input[3]})]},
+  input,
+  count: 1,
+});
+
+const STEM = {kernel: 3, stride: 2, channels: 32};
+
 export const NETWORKS: Readonly<Record<string, readonly NetworkBlock[]>> = {
   'efficientnet-b0': EFFICIENTNET_B0,
   mobilenetv2: MOBILENET_V2,
   'convnext-t': CONVNEXT_T,
+  lone: [
+    lone('stem, swish', [1, 224, 224, 3], {...STEM, activation: 'swish'}),
+    lone('stem, relu6', [1, 224, 224, 3], {...STEM, activation: 'relu6'}),
+    lone('ConvNeXt-T stem', [1, 224, 224, 3], {kernel: 4, stride: 4, channels: 96}),
+    ...[96, 192, 384].map((channels, i) =>
+      lone(`ConvNeXt-T to ${2 * channels}`, [1, 56 >> i, 56 >> i, channels], {
+        kernel: 2,
+        stride: 2,
+        channels: 2 * channels,
+      }),
+    ),
+  ],
 };

@@ -3,6 +3,7 @@ import {convSpec} from './conv.js';
 import {convFirstSpec} from './conv_first.js';
 import {convNextSpec} from './conv_next.js';
 import {fusedMBConvSpec} from './fused_mb_conv.js';
+import {layerNormSpec} from './layer_norm.js';
 import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
 import {separableSpec} from './separable.js';
@@ -18,6 +19,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   basicSpec,
   separableSpec,
   convSpec,
+  layerNormSpec,
 ];
 
 export * from './activation.js';
@@ -27,6 +29,7 @@ export * from './conv_first.js';
 export * from './conv_next.js';
 export * from './cost.js';
 export * from './fused_mb_conv.js';
+export * from './layer_norm.js';
 export * from './mb_conv.js';
 export * from './reference.js';
 export * from './res_net.js';

@@ -8,6 +8,7 @@ import {
   convFirst,
   convNext,
   fusedMBConv,
+  layerNorm,
   mbConv,
   reference,
   runBlock,
@@ -291,6 +292,14 @@ const RES_NET: readonly Row[] = [
       spatialStage('first', {kernel: 3, group: 3, channels: 5, activation: 'relu'}),
       spatialStage('second', {kernel: 3, group: 5, channels: 4}),
     ],
+  },
+  {
+    name: 'layerNorm',
+    kind: 'BlockLayerNorm',
+    op: layerNorm,
+    options: {epsilon: 1e-3},
+    input: [2, 3, 2, 5],
+    stages: [{op: 'layernorm', name: 'norm', epsilon: 1e-3, affine: true}],
   },
 ];
 

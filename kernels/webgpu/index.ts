@@ -25,7 +25,7 @@ export function planFor(backend: WebGPUBackend, block: Block, input: readonly nu
 
 function limitsOf({limits}: GPUDevice): DeviceLimits {
   const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
-  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 128};
+  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 132};
 }
 
 /** The kernel of `kind` on a WebGPUBackend; on a backend whose private fields are not those of 4.22.0, the reference. */

@@ -7,7 +7,7 @@ import {type Block, type ResidualStage, type ShortcutStage, type Stage, traceBlo
 import type {BufferName, Plan} from '../plan.js';
 import {pointwise, spatial} from './lower_convolutions.js';
 import {blur, pool} from './lower_resampling.js';
-import {gate, grn, momentsOf} from './lower_statistics.js';
+import {gate, grn, momentsOf, normalize} from './lower_statistics.js';
 import {type Ending, Lowering, type Rows} from './lowering.js';
 import type {Tiling} from './tiling.js';
 
@@ -63,7 +63,10 @@ function lowerStage(
     case 'spatial':
       return spatial(lowering, stage, rows, ending, into);
     case 'layernorm':
-      return {...rows, norm: {...momentsOf(lowering, rows), stage}};
+      // Only a matrix product normalises as it ends; anything else is given the normal map.
+      return ending.next?.op === 'pointwise'
+        ? {...rows, norm: {...momentsOf(lowering, rows), stage}}
+        : normalize(lowering, stage, rows, into);
     case 'gate':
       return closeGate(lowering, {...rows, scales: gate(lowering, stage, rows)}, into);
     case 'grn':

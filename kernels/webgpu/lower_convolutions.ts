@@ -110,7 +110,7 @@ function depthwise(
 ): Rows {
   const hasSums = ending.next?.op === 'gate';
   const hasMoments = ending.next?.op === 'layernorm';
-  const tile = lowering.tiling.depthwise({shape, stage, hasMoments});
+  const tile = lowering.tiling.depthwise({shape, stage});
   const strips = divideUp(shape[1], tile.STRIP_H) * divideUp(shape[2], tile.STRIP_W);
   const parts = divideUp(strips, tile.STRIPS);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);

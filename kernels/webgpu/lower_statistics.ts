@@ -1,5 +1,5 @@
 /** What needs a whole map or a whole row first: gates, GRN and the moments of LayerNorm. */
-import type {GateStage, GrnStage} from '../../ops/index.js';
+import type {GateStage, GrnStage, LayerNormStage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
@@ -9,11 +9,11 @@ export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferNa
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
   const bias = (side: 'Reduce' | 'Expand', columns: number): number =>
     stage.bias ? lowering.packer.vector(`gate${side}Bias`, columns) : 0;
-  const workgroup = lowering.tiling.gate({channels: c, reduced: stage.channels});
+  const tile = lowering.tiling.gate({batch: rows.shape[0], channels: c, reduced: stage.channels});
   return emitGate(lowering, rows, sums, {
     CHANNELS: c,
     REDUCED: stage.channels,
-    WORKGROUP: workgroup,
+    ...tile,
     IS_GRN: false,
     GAIN: 0,
     'EPSILON:f32': 0,
@@ -39,7 +39,8 @@ export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName
   return emitGate(lowering, rows, sumsOf(lowering, rows, true), {
     CHANNELS: rows.channels,
     REDUCED: 4,
-    WORKGROUP: lowering.tiling.gate({channels: rows.channels, reduced: 4}),
+    ...lowering.tiling.gate({batch: rows.shape[0], channels: rows.channels, reduced: 4}),
+    SHARES: 1,
     IS_GRN: true,
     GAIN: gain,
     'EPSILON:f32': stage.epsilon,
@@ -67,7 +68,7 @@ function emitGate(
     kernel: 'gate',
     constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts},
     buffers: {sums: sums.buffer, weights: 'weights', scales},
-    workgroups: [n, 1, 1],
+    workgroups: [n, Number(constants['SHARES']), 1],
     cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * rows.channels * (sums.parts + 1) + weights)},
   });
   return scales;
@@ -95,4 +96,32 @@ export function momentsOf(lowering: Lowering, rows: Rows): {moments: BufferName;
     workgroups: gridOf(m, 64),
   });
   return {moments, blocks: 1};
+}
+
+/** A LayerNorm that no matrix product takes in. */
+export function normalize(
+  lowering: Lowering,
+  stage: LayerNormStage,
+  rows: Rows,
+  into: BufferName | undefined,
+): Rows {
+  const m = rows.shape[0] * rows.shape[1] * rows.shape[2];
+  const {LANES, WORKGROUP} = lowering.tiling.normalize({channels: rows.channels});
+  return lowering.emit('normalize', rows, rows.shape, {
+    constants: {
+      M: m,
+      LANES,
+      WORKGROUP,
+      'EPSILON:f32': stage.epsilon,
+      IS_AFFINE: stage.affine,
+      GAIN: stage.affine ? lowering.packer.vector(`${stage.name}Gain`, rows.channels) : 0,
+      OFFSET: stage.affine ? lowering.packer.vector(`${stage.name}Offset`, rows.channels) : 0,
+    },
+    buffers: {},
+    workgroups: gridOf(m * LANES, WORKGROUP),
+    macs: 0,
+    weights: stage.affine ? 2 * rows.channels : 0,
+    ending: {},
+    into,
+  });
 }

@@ -1,6 +1,7 @@
 /**
- * From partial sums over pixels to per-channel scales, one workgroup an image. Squeeze-and-excite: mean, reduce,
+ * From partial sums over pixels to per-channel scales, SHARES workgroups an image. Squeeze-and-excite: mean, reduce,
  * activation, expand, gate. GRN (IS_GRN): the root of the sum of squares relative to its mean over channels.
+ * Each share of a gate reduces for itself, and expands to a part of the channels.
  * Sums arrive as [image][SUM_PARTS][C4], scales leave as [image][C4].
  */
 export const gateText = /* wgsl */ `
@@ -8,7 +9,8 @@ const C4 = (CHANNELS + 3u) / 4u;
 const REDUCED4 = (REDUCED + 3u) / 4u;
 // Threads that share a column of four outputs, in each of the two layers.
 const REDUCE_TEAMS = WORKGROUP / REDUCED4;
-const EXPAND_LANES = min(C4, WORKGROUP);
+const SHARE = (C4 + SHARES - 1u) / SHARES;
+const EXPAND_LANES = min(SHARE, WORKGROUP);
 const EXPAND_TEAMS = WORKGROUP / EXPAND_LANES;
 
 var<workgroup> mean: array<vec4f, C4>;
@@ -66,15 +68,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   // Expand: the same over the squeezed channels, as many output channels at a time as there are lanes.
   let lane = local % EXPAND_LANES;
   let share = local / EXPAND_LANES;
-  for (var origin = 0u; origin < C4; origin += EXPAND_LANES) {
+  let end = min((group.y + 1u) * SHARE, C4);
+  for (var origin = group.y * SHARE; origin < end; origin += EXPAND_LANES) {
     let c4 = origin + lane;
     var gate = vec4f(0.0);
-    if (c4 < C4 && share < EXPAND_TEAMS) {
+    if (c4 < end && share < EXPAND_TEAMS) {
       for (var r = share; r < REDUCED; r += EXPAND_TEAMS) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
     }
     parts[local] = gate;
     workgroupBarrier();
-    if (share == 0u && c4 < C4) {
+    if (share == 0u && c4 < end) {
       for (var other = 1u; other < EXPAND_TEAMS; other++) { gate += parts[other * EXPAND_LANES + lane]; }
       if (HAS_BIAS) { gate += weight4(EXPAND_BIAS, c4); }
       scales[image * C4 + c4] = gateOf(gate, vec4f(0.0));

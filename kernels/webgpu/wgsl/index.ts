@@ -6,7 +6,7 @@ import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
-import {blurText, joinText, momentsText, poolText, sumText} from './sweep.js';
+import {blurText, joinText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 
 const read = (name: string): Binding => ({name, access: 'read'});
 const write = (name: string): Binding => ({name, access: 'write'});
@@ -26,6 +26,7 @@ const BODIES = {
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
   sum: {bindings: [write('sums')], pieces: [sumText]},
   moments: {bindings: [write('moments')], pieces: [momentsText]},
+  normalize: {bindings: [read('weights')], pieces: [normalizeText]},
   pool: {bindings: [], pieces: [poolText]},
   blur: {bindings: [], pieces: [blurText]},
 } as const satisfies Record<string, {bindings: readonly Binding[]; pieces: readonly string[]}>;

@@ -50,6 +50,59 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid:
 `;
 
 /**
+ * LayerNorm: LANES threads share a row and WORKGROUP / LANES rows a workgroup. Three passes over a row, of which the cache
+ * serves two: the mean, the squared deviations from it (which cancel nothing), the values.
+ */
+export const normalizeText = /* wgsl */ `
+const C4 = (X_CHANNELS + 3u) / 4u;
+const ROWS = WORKGROUP / LANES;
+
+var<workgroup> parts: array<f32, WORKGROUP>;
+
+fn weight4(offset: u32, c4: u32) -> vec4f { return weights[offset / 4u + c4]; }
+
+// Sum over the lanes of a row, the same to each of them.
+fn sumLanes(local: u32, value: f32) -> f32 {
+  workgroupBarrier();
+  parts[local] = value;
+  for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
+    workgroupBarrier();
+    let other = parts[local ^ reach];
+    workgroupBarrier();
+    parts[local] += other;
+  }
+  return parts[local];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let lane = local % LANES;
+  // A thread beyond the last row works on the last one: barriers need them all.
+  let own = (group.y * grid.x + group.x) * ROWS + local / LANES;
+  let row = min(own, M - 1u);
+  var total = vec4f(0.0);
+  for (var c4 = lane; c4 < C4; c4 += LANES) { total += readX(row, c4); }
+  let mean = sumLanes(local, dot(total, vec4f(1.0))) / f32(X_CHANNELS);
+  var squares = 0.0;
+  for (var c4 = lane; c4 < C4; c4 += LANES) {
+    let deviation = select(vec4f(0.0), readX(row, c4) - mean, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
+    squares += dot(deviation, deviation);
+  }
+  let scale = inverseSqrt(sumLanes(local, squares) / f32(X_CHANNELS) + EPSILON);
+  if (own >= M) { return; }
+  for (var c4 = lane; c4 < C4; c4 += LANES) {
+    var value = (readX(row, c4) - mean) * scale;
+    if (IS_AFFINE) { value = value * weight4(GAIN, c4) + weight4(OFFSET, c4); }
+    writeOut(row, c4, value);
+  }
+}
+`;
+
+/**
  * Pooling: the maximum (IS_MAX) or the mean of the cells that exist under a window, as TensorFlow counts them.
  */
 export const poolText = /* wgsl */ `
