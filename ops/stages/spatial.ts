@@ -1,8 +1,8 @@
 /** Spatial convolution: depth-wise, grouped of any width, or full, with any kernel, stride, dilation and padding. */
 import * as tf from '@tensorflow/tfjs-core';
-import {applyActivation} from '../activation.js';
 import {BlockError, type SpatialStage} from '../block.js';
 import {padMap, resolvePad, slideWindow} from '../shapes.js';
+import {applyEnding, NO_ENDING, type StockEnding, stockEnding} from './ending.js';
 import {need, type StageDefinition, type WeightShapes} from './stage.js';
 
 export const spatial: StageDefinition<SpatialStage> = {
@@ -39,9 +39,10 @@ export const spatial: StageDefinition<SpatialStage> = {
     output[0] * output[1] * output[2] * output[3] * kernel[0] * kernel[1] * group,
 
   apply(stage, x, weights, _blockInput, {differentiable}) {
-    const conv = convolve(stage, x, need(weights, 'Filter') as tf.Tensor4D, differentiable);
-    const biased = stage.bias ? tf.add(conv, need(weights, 'Bias')) : conv;
-    return applyActivation(stage.activation, biased as tf.Tensor4D, weights['Alpha']);
+    const isGrouped = stage.group > 1 && stage.group !== x.shape[3];
+    const ending = differentiable || isGrouped ? NO_ENDING : stockEnding(stage, weights);
+    const sums = convolve(stage, x, need(weights, 'Filter') as tf.Tensor4D, {differentiable, ending});
+    return applyEnding(stage, ending, sums, weights);
   },
 };
 
@@ -63,7 +64,7 @@ function convolve(
   stage: SpatialStage,
   x: tf.Tensor4D,
   filter: tf.Tensor4D,
-  differentiable: boolean,
+  {differentiable, ending}: {differentiable: boolean; ending: StockEnding},
 ): tf.Tensor4D {
   const dilated = Math.max(...stage.dilation) > 1;
   // TF.js has no gradient of a dilated convolution, but the same convolution with zeros inside the filter has one.
@@ -73,23 +74,23 @@ function convolve(
   const asStock = stage.pad === 'valid' || (stage.pad === 'same' && !dilated);
   const source = asStock ? x : padMap(x, resolvePad(stage, x.shape));
   const pad = asStock && stage.pad === 'same' ? 'same' : 'valid';
-  const run: Convolve = {stride: [...stage.stride], dilations: [...dilations], pad};
+  const run: Convolve = {strides: [...stage.stride], dilations: [...dilations], pad, ...ending};
   if (stage.group === 1) return depthwise(source, taps, run);
-  if (stage.group === x.shape[3]) return tf.conv2d(source, taps, run.stride, run.pad, 'NHWC', run.dilations);
+  if (stage.group === x.shape[3]) return tf.fused.conv2d({x: source, filter: taps, ...run});
   return grouped(source, taps, stage.group, run);
 }
 
-interface Convolve {
-  readonly stride: [number, number];
+interface Convolve extends StockEnding {
+  readonly strides: [number, number];
   readonly dilations: [number, number];
   readonly pad: 'same' | 'valid';
 }
 
 /** Filter `[kh, kw, 1, C · multiplier]`. */
-function depthwise(x: tf.Tensor4D, filter: tf.Tensor4D, {stride, pad, dilations}: Convolve): tf.Tensor4D {
+function depthwise(x: tf.Tensor4D, filter: tf.Tensor4D, run: Convolve): tf.Tensor4D {
   const [kh, kw, , channels] = filter.shape;
-  const perChannel = tf.reshape(filter, [kh, kw, x.shape[3], channels / x.shape[3]]);
-  return tf.depthwiseConv2d(x, perChannel as tf.Tensor4D, stride, pad, 'NHWC', dilations);
+  const perChannel: tf.Tensor4D = tf.reshape(filter, [kh, kw, x.shape[3], channels / x.shape[3]]);
+  return tf.fused.depthwiseConv2d({x, filter: perChannel, ...run});
 }
 
 /**
@@ -102,9 +103,7 @@ function grouped(x: tf.Tensor4D, filter: tf.Tensor4D, group: number, run: Convol
     const filters = tf.split(filter, groups, 3);
     const convolved = tf
       .split(x, groups, 3)
-      .map((part, i) =>
-        tf.conv2d(part as tf.Tensor4D, filters[i] as tf.Tensor4D, run.stride, run.pad, 'NHWC', run.dilations),
-      );
+      .map((part, i) => tf.fused.conv2d({x: part as tf.Tensor4D, filter: filters[i] as tf.Tensor4D, ...run}));
     return tf.concat(convolved, 3);
   }
   const [n, h, w] = x.shape;
