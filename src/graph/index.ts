@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {Block, Shape4D} from '../../ops/index.js';
 import {canonicalise} from './canonical.js';
 import {blockOf} from './block_node.js';
+import {dropBroadcasts} from './broadcasts.js';
 import {checkOps} from './check.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
@@ -52,7 +53,8 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   const inputShapes = checkShapes(imported, options.inputShapes ?? {});
   const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
-  const {graph} = foldConstants(original, infer(original), keep);
+  const lighter = dropBroadcasts(original, infer(original), keep);
+  const {graph} = foldConstants(lighter, infer(lighter), keep);
   const nominal = infer(graph, {assume: ASSUMED});
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
