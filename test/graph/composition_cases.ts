@@ -1,4 +1,5 @@
 /** A case for each rule that makes one thing of several: activations, convolutions, gates. */
+import {PRELU_CASES} from './prelu_cases.js';
 import {
   behindExpand,
   convGate,
@@ -78,26 +79,7 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
     rule: 'leaky relu by maximum',
     build: behindExpand((g, x) => g.op('act', 'Maximum', [g.op('low', 'Mul', [x, g.constant('k', 0.2)]), x])),
   },
-  {
-    rule: 'prelu by two relus',
-    build: behindExpand((g, x) => {
-      const down = g.op('down', 'Relu', [g.op('minus', 'Neg', [x])]);
-      return g.op('act', 'AddV2', [
-        g.op('up', 'Relu', [x]),
-        g.op('slope', 'Mul', [g.weight('alpha', [HIDDEN]), down]),
-      ]);
-    }),
-  },
-  {
-    rule: 'leaky relu by two relus',
-    build: behindExpand((g, x) => {
-      const down = g.op('down', 'Relu', [g.op('minus', 'Neg', [x])]);
-      return g.op('act', 'AddV2', [
-        g.op('slope', 'Mul', [g.constant('k', -0.3), down]),
-        g.op('up', 'Relu', [x]),
-      ]);
-    }),
-  },
+  ...PRELU_CASES,
   {rule: 'affine behind a convolution', build: withConstant('Mul', null)},
   {
     rule: 'affine before a convolution',
