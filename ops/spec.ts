@@ -60,7 +60,8 @@ export function spatialKinds(group: number, channels: number): readonly SpatialK
 
 /**
  * Puts `stages` into the spec's slots, in order and by op; names play no part, so the graph matcher can ask before it has
- * named them. No two neighbouring slots share an op unless the first is required, so the first fit is the only one.
+ * named them. Of two neighbouring slots of one op, the first of them optional, it takes a stage only where two such stages
+ * follow each other: so the first fit is the only one.
  */
 export function fitSpec(
   spec: BlockSpec,
@@ -68,9 +69,10 @@ export function fitSpec(
   channelsInto: (stage: Stage) => number,
 ): Fit {
   const slots: Slot[] = [];
-  for (const slot of spec.slots) {
+  for (const [i, slot] of spec.slots.entries()) {
     const stage = stages[slots.length];
-    if (stage?.op !== slot.op) {
+    const isLeftToNext = spec.slots[i + 1]?.op === slot.op && stages[slots.length + 1]?.op !== slot.op;
+    if (stage?.op !== slot.op || (slot.optional && isLeftToNext)) {
       if (slot.optional) continue;
       return {misfit: missing(slot, stage)};
     }
