@@ -17,6 +17,7 @@ import {stockDispatches} from './dispatches.js';
 import type {CanonicalNode} from './forms.js';
 import {type Ref, refKey, valueOf} from './graph.js';
 import type {Inference} from './infer.js';
+import {runsInTfjs} from './known_ops.js';
 import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
 import type {Overlay} from './overlay.js';
 import {sizeOf, type Weight, withShape} from './weights.js';
@@ -200,11 +201,15 @@ const noGain = ({nodes}: Growing, found: string, needed: string): Misfit => ({
   needed,
 });
 
+/** More than any block has: what stock TF.js cannot run is worth a block whatever that saves. */
+const CANNOT_RUN = 1e6;
+
 /** What stock TF.js dispatches for the ops that these canonical nodes stand for. */
 export function dispatchesOf({overlay, nominal}: Surroundings, nodes: readonly CanonicalNode[]): number {
   const names = new Set(nodes.flatMap(({covers}) => covers));
-  const originals = [...names].map((name) => overlay.graph.nodes.get(name));
-  return originals.reduce((total, node) => total + (node ? stockDispatches(node, nominal) : 0), 0);
+  const originals = [...names].flatMap((name) => overlay.graph.nodes.get(name) ?? []);
+  if (!originals.every((node) => runsInTfjs(node, nominal))) return CANNOT_RUN;
+  return originals.reduce((total, node) => total + stockDispatches(node, nominal), 0);
 }
 
 function weightAs(weight: Weight | undefined, name: string, shape: readonly number[]): Weight {

@@ -4,12 +4,14 @@ import type {Block, Shape4D} from '../../ops/index.js';
 import {canonicalise} from './canonical.js';
 import {blockOf} from './block_node.js';
 import {checkOps} from './check.js';
+import {withoutIdleControls} from './controls.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
 import type {Graph} from './graph.js';
 import {importGraph} from './import.js';
 import {infer, type Shape} from './infer.js';
+import {channelsLast} from './layout.js';
 import {matchBlocks} from './matcher.js';
 import {missesOf} from './misses.js';
 import {ModelError} from './model_error.js';
@@ -48,16 +50,18 @@ const ASSUMED = {batch: 1, size: 224} as const;
 /** @throws {ModelError} for artifacts that are damaged or contradict themselves or the options. */
 export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: RewriteOptions = {}): Rewritten {
   const imported = importGraph(artifacts);
-  if (options.isFile) checkOps(imported);
   const inputShapes = checkShapes(imported, options.inputShapes ?? {});
   const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
-  const {graph} = foldConstants(original, infer(original), keep);
+  const free = withoutIdleControls(original, keep);
+  const folded = foldConstants(free, infer(free), keep).graph;
+  const graph = channelsLast(folded, infer(folded), keep);
   const nominal = infer(graph, {assume: ASSUMED});
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
   const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
   const rewritten = rewrite(graph, matches.blocks, keep);
+  if (options.isFile) checkOps(rewritten); // Not before: a block may have taken in what TF.js does not run.
   const dispatches = options.dispatches ?? referenceDispatches;
   const nominalBefore = infer(original, {assume: ASSUMED});
   const report = new Report({

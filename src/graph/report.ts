@@ -71,24 +71,40 @@ export function countConvolutions(
     fused: so + (isFused ? amount : 0),
   });
   for (const node of graph.nodes.values()) {
-    const own = macsOf(node, nominal);
-    if (own === undefined) continue;
-    if (DEPTHWISE.has(node.op)) depthwise = add(depthwise, 1, fused.has(node.name));
-    macs = add(macs, own, fused.has(node.name));
+    const own = measure(graph, node, nominal);
+    if (own?.isDepthwise) depthwise = add(depthwise, 1, fused.has(node.name));
+    if (own) macs = add(macs, own.macs, fused.has(node.name));
   }
   return {depthwise, macs};
 }
 
-/** Of a depth-wise or pointwise convolution; undefined for every other node. */
-function macsOf(node: Node, nominal: Inference): number | undefined {
-  const filter = node.inputs[1] && nominal.shape(node.inputs[1]);
+const DENSE: ReadonlySet<string> = new Set(['MatMul', '_FusedMatMul', 'BatchMatMul', 'BatchMatMulV2']);
+
+interface Measured {
+  readonly isDepthwise: boolean;
+  readonly macs: number;
+}
+
+/** Of a depth-wise or pointwise convolution, a dense layer over pixels among them; undefined for every other node. */
+function measure(graph: Graph, node: Node, nominal: Inference): Measured | undefined {
+  const shapeOf = (input: number): readonly number[] =>
+    (node.inputs[input] && nominal.shape(node.inputs[input])) ?? [];
   const output = nominal.shape(valueOf(node.name))?.map((size) => Math.max(1, size));
-  const [kh = 0, kw = 0, ci = 0] = filter ?? [];
   if (!output) return undefined;
-  if (DEPTHWISE.has(node.op)) return sizeOf(output) * kh * kw;
+  const [kh = 0, kw = 0, ci = 0] = shapeOf(1);
+  if (DEPTHWISE.has(node.op)) return {isDepthwise: true, macs: sizeOf(output) * kh * kw};
+  if (DENSE.has(node.op)) {
+    const batch = nominal.shape(valueOf(graph.inputs[0] ?? ''))?.[0] ?? 1;
+    const [inner, co] = shapeOf(1);
+    const isOverPixels = shapeOf(1).length === 2 && sizeOf(output) > Math.max(1, batch) * (co ?? 0);
+    return isOverPixels ? {isDepthwise: false, macs: sizeOf(output) * (inner ?? 0)} : undefined;
+  }
+  if (!CONV.has(node.op)) return undefined;
+  // Keras spells depth-wise convolutions of ConvNeXt as convolutions with as many groups as channels.
+  if (ci === 1 && (shapeOf(0)[3] ?? 1) > 1) return {isDepthwise: true, macs: sizeOf(output) * kh * kw};
   const isPointwise =
     kh === 1 && kw === 1 && numbersAttr(node.attrs, 'strides').every((stride) => stride === 1);
-  return CONV.has(node.op) && isPointwise ? sizeOf(output) * ci : undefined;
+  return isPointwise ? {isDepthwise: false, macs: sizeOf(output) * ci} : undefined;
 }
 
 export function reportBlock(candidate: Candidate, graph: Graph): BlockReport {

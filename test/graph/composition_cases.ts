@@ -42,6 +42,19 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
     ),
   },
   {
+    rule: 'erfc',
+    build: behindExpand((g, x) => {
+      const scaled = g.op('scaled', 'Mul', [g.op('minus', 'Neg', [x]), g.constant('r', Math.SQRT1_2)]);
+      return g.op('act', 'Mul', [
+        g.op('halved', 'Mul', [g.constant('half', 0.5), x]),
+        g.op('erfc', 'Erfc', [scaled]),
+      ]);
+    }),
+    oracle: behindExpand((g, x) =>
+      g.op('act', 'Mul', [g.op('halved', 'Mul', [x, g.constant('half', 0.5)]), gelu(g, x)]),
+    ),
+  },
+  {
     rule: 'cube by power',
     build: behindExpand((g, x) => tanhGelu(g, x, g.op('cube', 'Pow', [x, g.constant('n', 3)]))),
   },
@@ -97,6 +110,33 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
         g.op('up', 'Relu', [x]),
       ]);
     }),
+  },
+  {
+    rule: 'prelu by maximum and minimum',
+    build: behindExpand((g, x) => {
+      const down = g.op('down', 'Minimum', [g.constant('0a', 0), x]);
+      return g.op('act', 'AddV2', [
+        g.op('up', 'Maximum', [g.constant('0b', 0), x]),
+        g.op('slope', 'Mul', [g.weight('alpha', [HIDDEN]), down]),
+      ]);
+    }),
+  },
+  {
+    rule: 'leaky relu by maximum and minimum',
+    build: behindExpand((g, x) => {
+      const down = g.op('down', 'Minimum', [x, g.constant('zero', 0)]);
+      return g.op('act', 'AddV2', [
+        g.op('slope', 'Mul', [g.constant('k', 0.3), down]),
+        g.op('up', 'Relu', [x]),
+      ]);
+    }),
+  },
+  {
+    rule: 'scaled activation behind a convolution',
+    how: 'a clip',
+    build: behindExpand((g, x) =>
+      g.op('act', 'Mul', [g.op('clip', 'Relu6', [x]), g.constant('sixth', 1 / 6)]),
+    ),
   },
   {rule: 'affine behind a convolution', build: withConstant('Mul', null)},
   {

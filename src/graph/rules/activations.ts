@@ -1,7 +1,7 @@
 /** Activations from their parts, in any order of the parts. A factor rides along until it becomes 1. */
 import {activationOf, type Activation} from '../../../ops/index.js';
 import {compose, times} from '../channel.js';
-import type {ActivationForm, AffineForm, Curve} from '../forms.js';
+import type {ActivationForm, AffineForm, Curve, PerChannel} from '../forms.js';
 import {ADD, any, constant, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
 import {sizeOf, valuesOf} from '../weights.js';
@@ -79,6 +79,14 @@ const erf = (match: Match): Replacement | undefined => {
     : undefined;
 };
 
+/** erfc(−x/√2) is 1 + erf(x/√2): twice the cumulative distribution. Stock TF.js does not run Erfc. */
+const erfc = (match: Match): Replacement | undefined => {
+  const line = scalars(match.form('line', 'affine'));
+  return line && isNear(line.gain, -Math.SQRT1_2) && line.offset === 0
+    ? result(match, {fn: 'cdf'}, 2)
+    : undefined;
+};
+
 /** tanh(√(2/π)·(x + 0.044715·x³)). */
 function tanh(match: Match): Replacement | undefined {
   const [outer, inner] = [scalars(match.form('outer', 'affine')), scalars(match.form('inner', 'affine'))];
@@ -129,6 +137,26 @@ function twoSidedByChannel(match: Match): Replacement | undefined {
     : {form: {op: 'activation', curve: {fn: 'prelu'}, factor: 1, alpha}, inputs: [match.ref('x')]};
 }
 
+const isBand = ({curve}: ActivationForm, min: number, max: number): boolean =>
+  curve.fn === 'band' && curve.min === min && curve.max === max;
+
+/** max(x, 0) + g·min(x, 0), as TFLite's PReLU comes to TensorFlow. */
+function bySides(match: Match, alpha: PerChannel): Replacement | undefined {
+  const [up, down] = [match.form('up', 'activation'), match.form('down', 'activation')];
+  const fits = isBand(up, 0, Infinity) && up.factor === 1 && isBand(down, -Infinity, 0);
+  if (!fits || match.root.inputs.length !== 2) return undefined;
+  const inputs = [match.ref('x')];
+  return typeof alpha === 'number'
+    ? {form: {op: 'activation', curve: {fn: 'leakyrelu', alpha}, factor: 1}, inputs}
+    : {form: {op: 'activation', curve: {fn: 'prelu'}, factor: 1, alpha}, inputs};
+}
+
+function bySidesByChannel(match: Match): Replacement | undefined {
+  const {gain, offset} = match.form('slope', 'affine');
+  const {factor} = match.form('down', 'activation');
+  return offset === 0 && factor === 1 ? bySides(match, gain) : undefined;
+}
+
 export const ACTIVATIONS: readonly Rule[] = [
   rule('affine of affine', op('affine', [affine('inner')], 'outer'), (match) => {
     const [outer, inner] = [match.form('outer', 'affine'), match.form('inner', 'affine')];
@@ -140,6 +168,7 @@ export const ACTIVATIONS: readonly Rule[] = [
   rule('clip of clip', op('activation', [activation('inner')], 'outer'), narrowed),
   rule('scaled activation', op('affine', [activation('curve')], 'line'), scaled),
   rule('erf', op('Erf', [affine('line')]), erf),
+  rule('erfc', op('Erfc', [affine('line')]), erfc),
   cube(
     'cube by power',
     op('Pow', [any('x'), constant('three')]),
@@ -174,5 +203,13 @@ export const ACTIVATIONS: readonly Rule[] = [
     'leaky relu by two relus',
     op(ADD, [activation('up'), op('activation', [affine('flip')], 'down')]),
     twoSided,
+  ),
+  rule(
+    'prelu by maximum and minimum',
+    op(ADD, [activation('up'), op('affine', [activation('down')], 'slope')]),
+    bySidesByChannel,
+  ),
+  rule('leaky relu by maximum and minimum', op(ADD, [activation('up'), activation('down')]), (match) =>
+    bySides(match, match.form('down', 'activation').factor),
   ),
 ];
