@@ -6,6 +6,7 @@ import {
   type BlockSpec,
   fitSpec,
   type Misfit,
+  type MisfitReason,
   type ResidualStage,
   type Shape4D,
   type ShortcutStage,
@@ -38,9 +39,18 @@ export interface Candidate {
   readonly outputShape: Shape4D;
 }
 
+/** Why stages that fit a spec are no block of the graph they stand in. */
+export type RefusalReason =
+  | MisfitReason
+  | 'the input is no map'
+  | 'the value is an output or is kept'
+  | 'the value is used outside the block'
+  | 'no gain'
+  | 'shapes do not fit';
+
 export interface Refusal {
   readonly spec: BlockSpec;
-  readonly misfit: Misfit;
+  readonly misfit: Misfit<RefusalReason>;
   readonly first: number;
   readonly last: number;
 }
@@ -150,7 +160,7 @@ function tryCut(
   growing: Growing,
   input: Ref,
   at: {first: number; last: number},
-): Candidate | {misfit: Misfit} {
+): Candidate | {misfit: Misfit<RefusalReason>} {
   const {overlay, nominal} = around;
   const inputShape = asShape4D(nominal.shape(input));
   if (!inputShape)
@@ -194,7 +204,7 @@ function tryCut(
   }
 }
 
-const noGain = ({nodes}: Growing, found: string, needed: string): Misfit => ({
+const noGain = ({nodes}: Growing, found: string, needed: string): Misfit<RefusalReason> => ({
   at: nodes[0]?.name ?? '',
   reason: 'no gain',
   found,
@@ -250,7 +260,7 @@ function channelsInto(stages: readonly Stage[], input: number): (stage: Stage) =
 }
 
 /** The first value inside the block that something outside needs. */
-function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit | undefined {
+function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit<RefusalReason> | undefined {
   const inside = new Set(nodes.map(({name}) => name));
   for (const {name} of nodes.slice(0, -1)) {
     if (overlay.isKept(name))

@@ -16,15 +16,16 @@ import {matchBlocks} from './matcher.js';
 import {missesOf} from './misses.js';
 import {ModelError} from './model_error.js';
 import {Overlay} from './overlay.js';
-import {countConvolutions, executedNodes, Report, reportBlock} from './report.js';
+import {countConvolutions, executedNodes, Report, reportBlock, stagesOf} from './report.js';
 import {rewrite} from './rewrite.js';
 
 export {LayersError} from './layers/layers_error.js';
 export {BLOCK_KINDS} from './block_node.js';
 export {ModelError} from './model_error.js';
 export type {BlockDispatches} from './dispatches.js';
-export {type BlockReport, emptyReport, Report, type ReportData} from './report.js';
-export type {Miss} from './misses.js';
+export {type BlockReport, emptyReport, Report, type ReportData, type StageReport} from './report.js';
+export type {Miss, MissReason} from './misses.js';
+export {adviceOn} from './advice.js';
 
 export interface RewriteOptions {
   /** Shapes that will be fed, by input name: shape arithmetic that depends on them becomes constant. */
@@ -63,6 +64,12 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   const rewritten = rewrite(graph, matches.blocks, keep);
   if (options.isFile) checkOps(rewritten); // Not before: a block may have taken in what TF.js does not run.
   const dispatches = options.dispatches ?? referenceDispatches;
+  const reporting = {graph, nominal, dispatches};
+  const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
+  const inOrder = (a: {at: string}, b: {at: string}): number =>
+    (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0);
+  const blocks = matches.blocks.map((block) => reportBlock(block, reporting)).sort(inOrder);
+  const misses = [...missesOf(graph, overlay, matches)].sort(inOrder);
   const nominalBefore = infer(original, {assume: ASSUMED});
   const report = new Report({
     nodes: {before: executedNodes(original), after: executedNodes(rewritten)},
@@ -71,8 +78,9 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
       before: countDispatches(original, nominalBefore, dispatches, blockOf),
       after: countDispatches(rewritten, nominal, dispatches, blockOf),
     },
-    blocks: matches.blocks.map((block) => reportBlock(block, graph)),
-    misses: missesOf(graph, overlay, matches),
+    blocks,
+    misses,
+    stages: stagesOf(blocks, misses, reporting),
     notes: [],
   });
   return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
