@@ -39,10 +39,19 @@ export interface BlockSpec {
   readonly cases: readonly BlockCase[];
 }
 
+/** What can be wrong with a list of stages. */
+export type MisfitReason =
+  | 'a stage is missing'
+  | 'another kind of convolution'
+  | 'no place for this stage'
+  | 'the shortcut has layers'
+  | 'an activation follows the add'
+  | 'too little to fuse';
+
 /** Why stages are no block of a kind, as data: reports and errors both print it. */
-export interface Misfit {
+export interface Misfit<Reason extends string = MisfitReason> {
   readonly at: string;
-  readonly reason: string;
+  readonly reason: Reason;
   readonly found: string;
   readonly needed: string;
 }

@@ -283,6 +283,8 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
       'Softmax',
       'LogSoftmax',
       'Erf',
+      'Erfc',
+      'Erfc',
       'Exp',
       'Log',
       'Log1p',

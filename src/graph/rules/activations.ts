@@ -79,6 +79,14 @@ const erf = (match: Match): Replacement | undefined => {
     : undefined;
 };
 
+/** erfc(−x/√2) is 1 + erf(x/√2): twice the cumulative distribution. Stock TF.js does not run Erfc. */
+const erfc = (match: Match): Replacement | undefined => {
+  const line = scalars(match.form('line', 'affine'));
+  return line && isNear(line.gain, -Math.SQRT1_2) && line.offset === 0
+    ? result(match, {fn: 'cdf'}, 2)
+    : undefined;
+};
+
 /** tanh(√(2/π)·(x + 0.044715·x³)). */
 function tanh(match: Match): Replacement | undefined {
   const [outer, inner] = [scalars(match.form('outer', 'affine')), scalars(match.form('inner', 'affine'))];
@@ -161,6 +169,7 @@ export const ACTIVATIONS: readonly Rule[] = [
   rule('clip of clip', op('activation', [activation('inner')], 'outer'), narrowed),
   rule('scaled activation', op('affine', [activation('curve')], 'line'), scaled),
   rule('erf', op('Erf', [affine('line')]), erf),
+  rule('erfc', op('Erfc', [affine('line')]), erfc),
   cube(
     'cube by power',
     op('Pow', [any('x'), constant('three')]),

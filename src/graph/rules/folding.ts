@@ -129,7 +129,8 @@ const isScaledRelu = (curve: Curve, factor: number): boolean =>
 
 /**
  * A factor that is not 1 (constants of a float16 model are off by 1e-4) goes into the convolution, exactly:
- * f·hardswish(x) with slope s is hardswish(f·x) with slope s / f, and f·hardsigmoid(x) is clip(f·(s·x + offset), 0, f).
+ * f·hardswish(x) with slope s is hardswish(f·x) with slope s / f, f·clip(x, a, b) is clip(f·x, f·a, f·b), and f·hardsigmoid(x) is
+ * clip(f·(s·x + offset), 0, f).
  */
 function absorbed(match: Match): Replacement | undefined {
   const form = convOf(match, 'conv');
@@ -146,6 +147,11 @@ function absorbed(match: Match): Replacement | undefined {
     return (
       scaled && {form: withWeights(scaled, scaled.weights, {...curve, slope: curve.slope / factor}), inputs}
     );
+  }
+  if (curve.fn === 'band') {
+    const scaled = scaledAfter(form, {op: 'affine', gain: factor, offset: 0});
+    const activation = activationOfCurve({fn: 'band', min: factor * curve.min, max: factor * curve.max});
+    return scaled && activation && {form: withWeights(scaled, scaled.weights, activation), inputs};
   }
   if (curve.fn !== 'hardsigmoid') return undefined;
   const scaled = scaledAfter(form, {op: 'affine', gain: factor * curve.slope, offset: factor * curve.offset});

@@ -42,6 +42,10 @@ const FUSED: Readonly<Record<string, Activation['fn'] | undefined>> = {
   Sigmoid: 'sigmoid',
   Prelu: 'prelu',
   LeakyRelu: 'leakyrelu',
+  // What TensorFlow's remapper writes of late. Stock TF.js does not run these.
+  _FusedHardSwish: 'hardswish',
+  GeluApproximate: 'gelutanh',
+  GeluExact: 'gelu',
 };
 
 /** What a fused op does behind its convolution: `fused_ops` names it, inputs 2 and 3 feed it. */
