@@ -1,6 +1,7 @@
 /**
  * Depth-wise then pointwise convolution: plain as in MobileNetV1, or with the residual of BlazeFace (Bazarevsky et al.
- * 2019), whose shortcut is max-pooled and zero-padded in channels.
+ * 2019), whose shortcut is max-pooled and zero-padded in channels. MediaPipe's iris model halves its map by a 2×2 convolution
+ * in front.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
@@ -30,8 +31,10 @@ const build =
 
 export const separableSpec: BlockSpec = {
   kind: 'BlockSeparable',
-  summary: 'depth-wise convolution, 1×1, add a pooled and channel-padded shortcut, activation',
+  summary:
+    '[full convolution], depth-wise convolution, 1×1, add a pooled and channel-padded shortcut, activation',
   slots: [
+    {name: 'reduce', op: 'spatial', spatial: ['full'], optional: true},
     {name: 'spatial', op: 'spatial', spatial: ['depthwise', 'grouped']},
     {name: 'project', op: 'pointwise'},
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
@@ -62,6 +65,22 @@ export const separableSpec: BlockSpec = {
       build(8, (v) => [residualStage([maxPool(2), padTo(v.channels + 8)], 'prelu')]),
       {stride: 2},
     ),
+    makeCase(
+      'iris, stride 2',
+      (v) => [
+        spatialStage('reduce', {...v, kernel: 2, stride: 2, group: v.channels, channels: 6}),
+        spatialStage('spatial', {...v, stride: 1, group: 1, channels: 6, activation: 'linear'}),
+        pointwiseStage('project', v.channels + 8, 'linear'),
+        residualStage([maxPool(2), padTo(v.channels + 8)], 'prelu'),
+      ],
+      {activation: 'prelu', height: 8, width: 6},
+    ),
+    makeCase('full, then separable', (v) => [
+      spatialStage('reduce', {...v, group: v.channels, channels: 12}),
+      spatialStage('spatial', {...v, group: 1, channels: 12}),
+      pointwiseStage('project', v.channels, 'linear'),
+      residualStage(),
+    ]),
   ],
 };
 

@@ -39,10 +39,19 @@ export interface BlockSpec {
   readonly cases: readonly BlockCase[];
 }
 
+/** What can be wrong with a list of stages. */
+export type MisfitReason =
+  | 'a stage is missing'
+  | 'another kind of convolution'
+  | 'no place for this stage'
+  | 'the shortcut has layers'
+  | 'an activation follows the add'
+  | 'too little to fuse';
+
 /** Why stages are no block of a kind, as data: reports and errors both print it. */
-export interface Misfit {
+export interface Misfit<Reason extends string = MisfitReason> {
   readonly at: string;
-  readonly reason: string;
+  readonly reason: Reason;
   readonly found: string;
   readonly needed: string;
 }
@@ -60,7 +69,8 @@ export function spatialKinds(group: number, channels: number): readonly SpatialK
 
 /**
  * Puts `stages` into the spec's slots, in order and by op; names play no part, so the graph matcher can ask before it has
- * named them. No two neighbouring slots share an op unless the first is required, so the first fit is the only one.
+ * named them. Of two neighbouring slots of one op, the first of them optional, it takes a stage only where two such stages
+ * follow each other: so the first fit is the only one.
  */
 export function fitSpec(
   spec: BlockSpec,
@@ -68,9 +78,10 @@ export function fitSpec(
   channelsInto: (stage: Stage) => number,
 ): Fit {
   const slots: Slot[] = [];
-  for (const slot of spec.slots) {
+  for (const [i, slot] of spec.slots.entries()) {
     const stage = stages[slots.length];
-    if (stage?.op !== slot.op) {
+    const isLeftToNext = spec.slots[i + 1]?.op === slot.op && stages[slots.length + 1]?.op !== slot.op;
+    if (stage?.op !== slot.op || (slot.optional && isLeftToNext)) {
       if (slot.optional) continue;
       return {misfit: missing(slot, stage)};
     }

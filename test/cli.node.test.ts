@@ -178,6 +178,7 @@ describe('block-fusion', () => {
       'dispatches',
       'blocks',
       'misses',
+      'stages',
       'notes',
     ]);
     expect(report).toEqual(jasmine.objectContaining({depthwise: {total: 4, fused: 4}}));
@@ -186,7 +187,7 @@ describe('block-fusion', () => {
   it('inspects a model for a person, progress apart', () => {
     const {status, out, err} = run('inspect', EMOTION);
     expect(status).toBe(0);
-    expect(out).toMatch(/5 blocks\n├─ BlockMBConv/);
+    expect(out).toMatch(/5 blocks in \d+ stages, .* in no block\n\n\d+×\d+: \d+ block.*\n[├└]─ Block/);
     expect(err).toContain('looking for blocks');
     expect(out).not.toContain('looking');
   });

@@ -158,7 +158,7 @@ const MISFITS: readonly (readonly [string, readonly Stage[], Misfit])[] = [
       at: 'gate',
       reason: 'no place for this stage',
       found: 'gate',
-      needed: 'spatial: spatial, project: pointwise, [residual: residual]',
+      needed: '[reduce: spatial], spatial: spatial, project: pointwise, [residual: residual]',
     },
   ],
   [

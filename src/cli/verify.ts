@@ -13,26 +13,38 @@ const OPEN_SIZE = 64;
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 type Runnable = Pick<tf.InferenceModel, 'inputs'> & {
+  /** Names of values that can be fetched. */
+  readonly nodes: ReadonlySet<string>;
   dispose(): void;
-  run(inputs: readonly tf.Tensor[]): Promise<tf.Tensor[]>;
+  /** The outputs, then the values of `names`. */
+  run(inputs: readonly tf.Tensor[], names: readonly string[]): Promise<tf.Tensor[]>;
 };
 
+export interface VerifyOptions {
+  /** Shapes to feed, by input name. */
+  readonly shapes?: Shapes;
+  /** Nodes whose values are compared besides the outputs: those of them that both models have. */
+  readonly fetch?: readonly string[];
+}
+
 /**
- * @returns the largest difference of any output element, as a fraction of that output's largest element.
- * @throws {ModelError} where it is above the tolerance.
+ * Compares every output and the fetched values on the same seeded inputs.
+ * @returns the largest difference of any element, as a fraction of that value's largest element.
+ * @throws {ModelError} where it is above the tolerance, and where TF.js cannot run the original.
  */
 export async function verify(
   original: tf.io.ModelArtifacts,
   rewritten: tf.io.ModelArtifacts,
-  shapes: Shapes,
+  {shapes = {}, fetch = []}: VerifyOptions = {},
 ): Promise<number> {
   await startBackend();
   registerBlockKernels();
-  const before = isGraphModel(original) ? await loadGraph(original) : await loadLayers(original);
-  const after = await loadGraph(rewritten);
+  const [before, after] = [await load(original), await load(rewritten)];
   const inputs = before.inputs.map((info) => seededInput(info, shapes));
+  const names = fetch.filter((name) => before.nodes.has(name) && after.nodes.has(name));
   try {
-    const [expected, actual] = [await before.run(inputs), await after.run(inputs)];
+    const expected = await runOnAny(before, inputs, names);
+    const actual = await after.run(inputs, names);
     const errors = await Promise.all(expected.map((tensor, i) => relativeError(tensor, actual[i])));
     tf.dispose([...expected, ...actual]);
     const worst = Math.max(...errors);
@@ -48,6 +60,31 @@ export async function verify(
     after.dispose();
   }
 }
+
+/** What one backend refuses another may run: wasm has fewer fused convolutions than cpu. */
+async function runOnAny(
+  model: Runnable,
+  inputs: readonly tf.Tensor[],
+  names: readonly string[],
+): Promise<tf.Tensor[]> {
+  try {
+    return await model.run(inputs, names);
+  } catch (error) {
+    const isCpu =
+      tf.getBackend() === 'cpu' || !(await import('@tensorflow/tfjs-backend-cpu').catch(() => undefined));
+    if (isCpu || !(await tf.setBackend('cpu'))) throw cannotRun(error);
+  }
+  try {
+    return await model.run(inputs, names);
+  } catch (error) {
+    throw cannotRun(error);
+  }
+}
+
+const cannotRun = (error: unknown): ModelError =>
+  new ModelError(
+    `TensorFlow.js cannot run the original (${error instanceof Error ? error.message : String(error)}), so there is nothing to compare with; leave --verify out.`,
+  );
 
 /** WebAssembly where it is installed: plain JavaScript takes minutes for a large network. */
 export async function startBackend(): Promise<void> {
@@ -73,13 +110,18 @@ export async function startBackend(): Promise<void> {
   );
 }
 
+const load = (artifacts: tf.io.ModelArtifacts): Promise<Runnable> =>
+  isGraphModel(artifacts) ? loadGraph(artifacts) : loadLayers(artifacts);
+
 async function loadGraph(artifacts: tf.io.ModelArtifacts): Promise<Runnable> {
   const model = await loadGraphModel(tf.io.fromMemory(artifacts));
   const outputs = model.outputNodes;
+  const {node} = artifacts.modelTopology as {node: readonly {name: string}[]}; // It was loaded.
   return {
     inputs: model.inputs,
+    nodes: new Set(node.map(({name}) => name)),
     dispose: () => model.dispose(),
-    run: async (inputs) => [await model.executeAsync([...inputs], outputs)].flat(),
+    run: async (inputs, names) => [await model.executeAsync([...inputs], [...outputs, ...names])].flat(),
   };
 }
 
@@ -88,6 +130,7 @@ async function loadLayers(artifacts: tf.io.ModelArtifacts): Promise<Runnable> {
   const model = await loadLayersModel(tf.io.fromMemory(artifacts));
   return {
     inputs: model.inputs as unknown as tf.ModelTensorInfo[], // Symbolic tensors have name, shape and dtype too.
+    nodes: new Set(),
     dispose: () => void model.dispose(),
     run: (inputs) => Promise.resolve([model.predict([...inputs])].flat()),
   };

@@ -6,6 +6,7 @@ import {
   type BlockSpec,
   fitSpec,
   type Misfit,
+  type MisfitReason,
   type ResidualStage,
   type Shape4D,
   type ShortcutStage,
@@ -17,6 +18,7 @@ import {stockDispatches} from './dispatches.js';
 import type {CanonicalNode} from './forms.js';
 import {type Ref, refKey, valueOf} from './graph.js';
 import type {Inference} from './infer.js';
+import {runsInTfjs} from './known_ops.js';
 import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
 import type {Overlay} from './overlay.js';
 import {sizeOf, type Weight, withShape} from './weights.js';
@@ -37,9 +39,18 @@ export interface Candidate {
   readonly outputShape: Shape4D;
 }
 
+/** Why stages that fit a spec are no block of the graph they stand in. */
+export type RefusalReason =
+  | MisfitReason
+  | 'the input is no map'
+  | 'the value is an output or is kept'
+  | 'the value is used outside the block'
+  | 'no gain'
+  | 'shapes do not fit';
+
 export interface Refusal {
   readonly spec: BlockSpec;
-  readonly misfit: Misfit;
+  readonly misfit: Misfit<RefusalReason>;
   readonly first: number;
   readonly last: number;
 }
@@ -149,7 +160,7 @@ function tryCut(
   growing: Growing,
   input: Ref,
   at: {first: number; last: number},
-): Candidate | {misfit: Misfit} {
+): Candidate | {misfit: Misfit<RefusalReason>} {
   const {overlay, nominal} = around;
   const inputShape = asShape4D(nominal.shape(input));
   if (!inputShape)
@@ -193,18 +204,22 @@ function tryCut(
   }
 }
 
-const noGain = ({nodes}: Growing, found: string, needed: string): Misfit => ({
+const noGain = ({nodes}: Growing, found: string, needed: string): Misfit<RefusalReason> => ({
   at: nodes[0]?.name ?? '',
   reason: 'no gain',
   found,
   needed,
 });
 
+/** More than any block has: what stock TF.js cannot run is worth a block whatever that saves. */
+const CANNOT_RUN = 1e6;
+
 /** What stock TF.js dispatches for the ops that these canonical nodes stand for. */
 export function dispatchesOf({overlay, nominal}: Surroundings, nodes: readonly CanonicalNode[]): number {
   const names = new Set(nodes.flatMap(({covers}) => covers));
-  const originals = [...names].map((name) => overlay.graph.nodes.get(name));
-  return originals.reduce((total, node) => total + (node ? stockDispatches(node, nominal) : 0), 0);
+  const originals = [...names].flatMap((name) => overlay.graph.nodes.get(name) ?? []);
+  if (!originals.every((node) => runsInTfjs(node, nominal))) return CANNOT_RUN;
+  return originals.reduce((total, node) => total + stockDispatches(node, nominal), 0);
 }
 
 function weightAs(weight: Weight | undefined, name: string, shape: readonly number[]): Weight {
@@ -245,7 +260,7 @@ function channelsInto(stages: readonly Stage[], input: number): (stage: Stage) =
 }
 
 /** The first value inside the block that something outside needs. */
-function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit | undefined {
+function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit<RefusalReason> | undefined {
   const inside = new Set(nodes.map(({name}) => name));
   for (const {name} of nodes.slice(0, -1)) {
     if (overlay.isKept(name))

@@ -50,6 +50,10 @@ export function stockDispatches(node: Node, inference: Inference): number {
   return typeof count === 'number' ? count : count(node, inference);
 }
 
+/** With what a convolution takes beyond one at this shape. */
+export const allDispatches = (node: Node, inference: Inference): number =>
+  stockDispatches(node, inference) + extraDispatches(node, inference);
+
 export function countDispatches(
   graph: Graph,
   inference: Inference,
@@ -60,9 +64,7 @@ export function countDispatches(
   for (const node of graph.nodes.values()) {
     const block = decode(node);
     const input = block && inference.shape(node.inputs[0] ?? valueOf(''));
-    total += block
-      ? blocks(block, positive(input))
-      : stockDispatches(node, inference) + extraDispatches(node, inference);
+    total += block ? blocks(block, positive(input)) : allDispatches(node, inference);
   }
   return total;
 }

@@ -3,26 +3,30 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {Block, Shape4D} from '../../ops/index.js';
 import {canonicalise} from './canonical.js';
 import {blockOf} from './block_node.js';
+import {dropBroadcasts} from './broadcasts.js';
 import {checkOps} from './check.js';
+import {withoutIdleControls} from './controls.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
 import type {Graph} from './graph.js';
 import {importGraph} from './import.js';
 import {infer, type Shape} from './infer.js';
+import {channelsLast} from './layout.js';
 import {matchBlocks} from './matcher.js';
 import {missesOf} from './misses.js';
 import {ModelError} from './model_error.js';
 import {Overlay} from './overlay.js';
-import {countConvolutions, executedNodes, Report, reportBlock} from './report.js';
+import {countConvolutions, executedNodes, Report, reportBlock, stagesOf} from './report.js';
 import {rewrite} from './rewrite.js';
 
 export {LayersError} from './layers/layers_error.js';
 export {BLOCK_KINDS} from './block_node.js';
 export {ModelError} from './model_error.js';
 export type {BlockDispatches} from './dispatches.js';
-export {type BlockReport, emptyReport, Report, type ReportData} from './report.js';
-export type {Miss} from './misses.js';
+export {type BlockReport, emptyReport, Report, type ReportData, type StageReport} from './report.js';
+export type {Miss, MissReason} from './misses.js';
+export {adviceOn} from './advice.js';
 
 export interface RewriteOptions {
   /** Shapes that will be fed, by input name: shape arithmetic that depends on them becomes constant. */
@@ -48,17 +52,26 @@ const ASSUMED = {batch: 1, size: 224} as const;
 /** @throws {ModelError} for artifacts that are damaged or contradict themselves or the options. */
 export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: RewriteOptions = {}): Rewritten {
   const imported = importGraph(artifacts);
-  if (options.isFile) checkOps(imported);
   const inputShapes = checkShapes(imported, options.inputShapes ?? {});
   const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
-  const {graph} = foldConstants(original, infer(original), keep);
+  const free = withoutIdleControls(original, keep);
+  const lighter = dropBroadcasts(free, infer(free), keep);
+  const folded = foldConstants(lighter, infer(lighter), keep).graph;
+  const graph = channelsLast(folded, infer(folded), keep);
   const nominal = infer(graph, {assume: ASSUMED});
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
   const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
   const rewritten = rewrite(graph, matches.blocks, keep);
+  if (options.isFile) checkOps(rewritten); // Not before: a block may have taken in what TF.js does not run.
   const dispatches = options.dispatches ?? referenceDispatches;
+  const reporting = {graph, nominal, dispatches};
+  const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
+  const inOrder = (a: {at: string}, b: {at: string}): number =>
+    (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0);
+  const blocks = matches.blocks.map((block) => reportBlock(block, reporting)).sort(inOrder);
+  const misses = [...missesOf(graph, overlay, matches)].sort(inOrder);
   const nominalBefore = infer(original, {assume: ASSUMED});
   const report = new Report({
     nodes: {before: executedNodes(original), after: executedNodes(rewritten)},
@@ -67,8 +80,9 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
       before: countDispatches(original, nominalBefore, dispatches, blockOf),
       after: countDispatches(rewritten, nominal, dispatches, blockOf),
     },
-    blocks: matches.blocks.map((block) => reportBlock(block, graph)),
-    misses: missesOf(graph, overlay, matches),
+    blocks,
+    misses,
+    stages: stagesOf(blocks, misses, reporting),
     notes: [],
   });
   return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};

@@ -1,4 +1,8 @@
-/** The ops that the graph executor of TF.js 4.22 runs. */
+/** What the graph executor of TF.js 4.22 runs. */
+import {textAttr, textsAttr} from './attrs.js';
+import type {Node} from './graph.js';
+import type {Inference} from './infer.js';
+
 const NAMES = `
   Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh AvgPool AvgPool3D
   BatchMatMul BatchMatMulV2 BatchToSpaceND BiasAdd Bincount BitwiseAnd BroadcastArgs BroadcastTo Cast
@@ -32,3 +36,25 @@ const NAMES = `
 `;
 
 export const TFJS_OPS: ReadonlySet<string> = new Set(NAMES.trim().split(/\s+/));
+
+/** Behind a convolution or a product of matrices. */
+const FUSED_OPS: ReadonlySet<string> = new Set([
+  'BiasAdd',
+  'Relu',
+  'Relu6',
+  'Elu',
+  'Sigmoid',
+  'Prelu',
+  'LeakyRelu',
+]);
+
+/** Whether stock TF.js runs a node: it does not know grouped convolutions, nor all that TensorFlow fuses. */
+export function runsInTfjs(node: Node, inference: Inference): boolean {
+  if (!TFJS_OPS.has(node.op)) return false;
+  if (node.op !== 'Conv2D' && node.op !== '_FusedConv2D' && node.op !== '_FusedMatMul') return true;
+  if (!textsAttr(node.attrs, 'fused_ops').every((op) => FUSED_OPS.has(op))) return false;
+  if (node.op === '_FusedMatMul') return true;
+  const [x, filter] = node.inputs.map((ref) => inference.shape(ref));
+  const channels = x?.[textAttr(node.attrs, 'data_format', 'NHWC') === 'NCHW' ? 1 : 3] ?? -1;
+  return channels < 1 || filter?.[2] === undefined || filter[2] === channels;
+}

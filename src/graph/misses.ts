@@ -1,18 +1,21 @@
 /** Why a convolution is in no block: the reason that was closest to a match. */
 import {BLOCK_SPECS, spatialKinds} from '../../ops/index.js';
-import type {Refusal} from './candidates.js';
-import {isConv} from './forms.js';
-import {type Graph, valueOf} from './graph.js';
+import {numbersAttr, textAttr, textsAttr} from './attrs.js';
+import type {Refusal, RefusalReason} from './candidates.js';
+import {type CanonicalNode, isConv} from './forms.js';
+import {type Graph, type Node, valueOf} from './graph.js';
 import type {Link} from './links.js';
 import type {Matches, Tried} from './matcher.js';
 import type {Overlay} from './overlay.js';
+
+export type MissReason = RefusalReason | 'no block starts here' | 'the op is not understood';
 
 export interface Miss {
   /** The kind of block that came closest. */
   readonly block: string;
   /** Name of the convolution's node. */
   readonly at: string;
-  readonly reason: string;
+  readonly reason: MissReason;
   readonly found: string;
   readonly needed: string;
 }
@@ -37,43 +40,53 @@ export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matche
   const recognised = new Set(
     [...overlay.nodes.values()].filter(({form}) => form).flatMap(({covers}) => covers),
   );
-  for (const {name, op} of graph.nodes.values()) {
-    if (!CONVOLUTIONS.has(op) || recognised.has(name)) continue;
+  for (const node of graph.nodes.values()) {
+    if (!CONVOLUTIONS.has(node.op) || recognised.has(node.name)) continue;
     misses.push({
       block: 'any',
-      at: name,
-      reason: `this ${op} is not understood`,
-      found: spellingOf(graph, name),
+      at: node.name,
+      reason: 'the op is not understood',
+      found: `${node.op} with ${spellingOf(graph, node)}`,
       needed: 'NHWC, a constant filter, equal strides, and a known activation',
     });
   }
   return misses;
 }
 
-function spellingOf(graph: Graph, name: string): string {
-  const filter = graph.nodes.get(name)?.inputs[1];
-  return filter && graph.nodes.get(filter.node)?.op !== 'Const'
-    ? `a filter computed by ${graph.nodes.get(filter.node)?.op ?? 'nothing'}`
-    : 'other attributes';
+/** What of its attributes and inputs no rule takes. */
+function spellingOf(graph: Graph, {inputs, attrs}: Node): string {
+  const filter = inputs[1] && graph.nodes.get(inputs[1].node);
+  if (filter && filter.op !== 'Const') return `a filter computed by ${filter.op}`;
+  const layout = textAttr(attrs, 'data_format', 'NHWC');
+  if (layout !== 'NHWC') return `maps in ${layout}`;
+  const [, h, w] = numbersAttr(attrs, 'strides');
+  if (h !== w) return `strides ${h} and ${w}`;
+  const fused = textsAttr(attrs, 'fused_ops');
+  return fused.length > 0
+    ? `fused ${fused.join(', ')}`
+    : `dilations ${numbersAttr(attrs, 'dilations').join(', ')}`;
 }
 
 /** A block that fitted but for one thing outside it comes closer than one whose stages are not all there. */
-const CLOSENESS = [
+const CLOSENESS: readonly MissReason[] = [
   'the value is used outside the block',
   'the value is an output or is kept',
   'no gain',
   'shapes do not fit',
 ];
 
-function closeness({misfit, spec}: Refusal): number {
+function closeness({misfit, spec}: Refusal, {form}: CanonicalNode): number {
   const known = CLOSENESS.indexOf(misfit.reason);
   if (known >= 0) return 100 - known;
+  // A depth-wise convolution nearly always has a block that it should be in; any other alone is one op of TF.js already.
+  const isDepthwise = form?.op === 'spatial' && form.stage.group === 1;
+  if (misfit.reason === 'too little to fuse') return isDepthwise ? 0 : spec.slots.length + 1;
   return spec.slots.findIndex(({name}) => name === misfit.at);
 }
 
 function missAt(overlay: Overlay, {refusals}: Tried, link: Link, position: number): Miss {
   const near = refusals.filter(({first, last}) => first <= position && position <= last);
-  const [best] = near.sort((a, b) => closeness(b) - closeness(a));
+  const [best] = near.sort((a, b) => closeness(b, link.node) - closeness(a, link.node));
   const at = link.node.name;
   if (!best)
     return {
@@ -83,15 +96,12 @@ function missAt(overlay: Overlay, {refusals}: Tried, link: Link, position: numbe
       found: kindOf(overlay, link),
       needed: 'a stage of a block',
     };
-  const {reason, found, needed, at: where} = best.misfit;
-  const next = found === 'the end of the block' ? following(overlay, link) : found;
-  return {
-    block: best.spec.kind,
-    at,
-    reason: CLOSENESS.includes(reason) && where !== at ? `${reason} (${where})` : reason,
-    found: next,
-    needed,
-  };
+  const {reason, needed, at: where} = best.misfit;
+  let {found} = best.misfit;
+  if (found === 'the end of the block') found = following(overlay, link);
+  if (reason === 'too little to fuse') found = `${found}: ${following(overlay, link)}`;
+  if (reason === 'the value is used outside the block') found = `'${where}', read by ${found}`;
+  return {block: best.spec.kind, at, reason, found, needed};
 }
 
 function kindOf(overlay: Overlay, {node, main}: Link): string {

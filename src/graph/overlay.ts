@@ -51,7 +51,10 @@ export class Overlay {
     for (const node of graph.nodes.values()) {
       const inputs = node.inputs.map((ref) => passed.get(refKey(ref)) ?? ref);
       const [first] = inputs;
-      if (first && this.#passesOn(node)) passed.set(node.name, first);
+      if (node.op === 'IdentityN' && node.controls.length === 0)
+        inputs.forEach((ref, index) => passed.set(refKey({node: node.name, index}), ref));
+      const same = first && this.#passesOn(node) ? first : this.#timesOne(node, inputs);
+      if (same) passed.set(node.name, same);
       this.#set({name: node.name, op: node.op, inputs, attrs: node.attrs, covers: [node.name]});
     }
     for (const name of [...passed.keys()].reverse()) this.#dropIfUnread(name);
@@ -103,10 +106,26 @@ export class Overlay {
   #passesOn(node: Node): boolean {
     if (node.controls.length > 0) return false;
     if (PASSES_ON.has(node.op)) return true;
+    if (node.op === 'Transpose')
+      return (node.inputs[1] && this.known(node.inputs[1])?.data.every((axis, i) => axis === i)) === true;
     if (!MAY_PASS_ON.has(node.op)) return false;
     const [from, to] = [this.shape(node.inputs[0] as Ref), this.shape({node: node.name, index: 0})];
     // One open size in the same place on both sides is the same size; two might be exchanged.
     return from !== undefined && from.join() === to?.join() && from.filter((size) => size < 0).length <= 1;
+  }
+
+  /** The other operand of a product with one, as in a swish whose beta is 1. */
+  #timesOne(node: Node, inputs: readonly Ref[]): Ref | undefined {
+    if (node.op !== 'Mul' || node.controls.length > 0) return undefined;
+    const isOne = (ref: Ref): boolean => {
+      const known = this.known(ref);
+      return known?.data.length === 1 && known.data[0] === 1;
+    };
+    const at = inputs.findIndex(isOne);
+    const other = inputs[1 - at];
+    return at >= 0 && other && this.shape(other)?.join() === this.shape({node: node.name, index: 0})?.join()
+      ? other
+      : undefined;
   }
 
   #set(node: CanonicalNode): void {

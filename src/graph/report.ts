@@ -2,6 +2,7 @@
 import {type Block, costOf} from '../../ops/index.js';
 import {numbersAttr} from './attrs.js';
 import type {Candidate} from './candidates.js';
+import {allDispatches, type BlockDispatches} from './dispatches.js';
 import type {Graph, Node} from './graph.js';
 import {valueOf} from './graph.js';
 import type {Inference} from './infer.js';
@@ -26,8 +27,20 @@ export interface BlockReport {
   readonly input: readonly number[];
   readonly output: readonly number[];
   readonly macs: number;
+  /** How many of each op it replaces, constants apart. */
+  readonly ops: Readonly<Record<string, number>>;
+  /** Estimated for the WebGPU backend. */
+  readonly dispatches: {readonly before: number; readonly after: number};
   /** Weights whose values changed (batch norm folded in), which makes them float32. */
   readonly folded: readonly string[];
+}
+
+/** A run of the network at one resolution. */
+export interface StageReport {
+  /** Height and width of the values it gives; none for vectors. */
+  readonly resolution: readonly number[];
+  /** The `at` of blocks and of misses, in the order of the graph. */
+  readonly parts: readonly string[];
 }
 
 export interface ReportData {
@@ -41,6 +54,7 @@ export interface ReportData {
   readonly dispatches: {readonly before: number; readonly after: number};
   readonly blocks: readonly BlockReport[];
   readonly misses: readonly Miss[];
+  readonly stages: readonly StageReport[];
   /** What a user should know besides: an assumption, a layer that could not be read. */
   readonly notes: readonly string[];
 }
@@ -71,39 +85,94 @@ export function countConvolutions(
     fused: so + (isFused ? amount : 0),
   });
   for (const node of graph.nodes.values()) {
-    const own = macsOf(node, nominal);
-    if (own === undefined) continue;
-    if (DEPTHWISE.has(node.op)) depthwise = add(depthwise, 1, fused.has(node.name));
-    macs = add(macs, own, fused.has(node.name));
+    const own = measure(graph, node, nominal);
+    if (own?.isDepthwise) depthwise = add(depthwise, 1, fused.has(node.name));
+    if (own) macs = add(macs, own.macs, fused.has(node.name));
   }
   return {depthwise, macs};
 }
 
-/** Of a depth-wise or pointwise convolution; undefined for every other node. */
-function macsOf(node: Node, nominal: Inference): number | undefined {
-  const filter = node.inputs[1] && nominal.shape(node.inputs[1]);
-  const output = nominal.shape(valueOf(node.name))?.map((size) => Math.max(1, size));
-  const [kh = 0, kw = 0, ci = 0] = filter ?? [];
-  if (!output) return undefined;
-  if (DEPTHWISE.has(node.op)) return sizeOf(output) * kh * kw;
-  const isPointwise =
-    kh === 1 && kw === 1 && numbersAttr(node.attrs, 'strides').every((stride) => stride === 1);
-  return CONV.has(node.op) && isPointwise ? sizeOf(output) * ci : undefined;
+const DENSE: ReadonlySet<string> = new Set(['MatMul', '_FusedMatMul', 'BatchMatMul', 'BatchMatMulV2']);
+
+interface Measured {
+  readonly isDepthwise: boolean;
+  readonly macs: number;
 }
 
-export function reportBlock(candidate: Candidate, graph: Graph): BlockReport {
+/** Of a depth-wise or pointwise convolution, a dense layer over pixels among them; undefined for every other node. */
+function measure(graph: Graph, node: Node, nominal: Inference): Measured | undefined {
+  const shapeOf = (input: number): readonly number[] =>
+    (node.inputs[input] && nominal.shape(node.inputs[input])) ?? [];
+  const output = nominal.shape(valueOf(node.name))?.map((size) => Math.max(1, size));
+  if (!output) return undefined;
+  const [kh = 0, kw = 0, ci = 0] = shapeOf(1);
+  if (DEPTHWISE.has(node.op)) return {isDepthwise: true, macs: sizeOf(output) * kh * kw};
+  if (DENSE.has(node.op)) {
+    const batch = nominal.shape(valueOf(graph.inputs[0] ?? ''))?.[0] ?? 1;
+    const [inner, co] = shapeOf(1);
+    const isOverPixels = shapeOf(1).length === 2 && sizeOf(output) > Math.max(1, batch) * (co ?? 0);
+    return isOverPixels ? {isDepthwise: false, macs: sizeOf(output) * (inner ?? 0)} : undefined;
+  }
+  if (!CONV.has(node.op)) return undefined;
+  // Keras spells depth-wise convolutions of ConvNeXt as convolutions with as many groups as channels.
+  if (ci === 1 && (shapeOf(0)[3] ?? 1) > 1) return {isDepthwise: true, macs: sizeOf(output) * kh * kw};
+  const isPointwise =
+    kh === 1 && kw === 1 && numbersAttr(node.attrs, 'strides').every((stride) => stride === 1);
+  return isPointwise ? {isDepthwise: false, macs: sizeOf(output) * ci} : undefined;
+}
+
+/** What a report is made from: the graph that was searched, with assumed sizes, and the planner's count. */
+export interface Reporting {
+  readonly graph: Graph;
+  readonly nominal: Inference;
+  readonly dispatches: BlockDispatches;
+}
+
+export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: Reporting): BlockReport {
   const {block, nodes, inputShape, outputShape, weights} = candidate;
   const kept = new Set([...graph.weights.values()].map(({bytes}) => bytes));
+  const covered = [...new Set(nodes.flatMap(({covers}) => covers))];
+  const originals = covered.flatMap((name) => graph.nodes.get(name) ?? []).filter(({op}) => op !== 'Const');
+  const ops: Record<string, number> = {};
+  for (const {op} of originals) ops[op] = (ops[op] ?? 0) + 1;
   return {
     block: block.kind,
     at: nodes.at(-1)?.name ?? '',
     stages: describeStages(block),
-    nodes: [...new Set(nodes.flatMap(({covers}) => covers))],
+    nodes: covered,
     input: inputShape,
     output: outputShape,
     macs: costOf(block, inputShape).macs,
+    ops,
+    dispatches: {
+      before: originals.reduce((total, node) => total + allDispatches(node, nominal), 0),
+      after: dispatches(block, inputShape),
+    },
     folded: weights.filter(({weight}) => !kept.has(weight.bytes)).map(({name}) => name),
   };
+}
+
+/** Blocks and misses in the order of the graph, cut where the resolution changes. */
+export function stagesOf(
+  blocks: readonly BlockReport[],
+  misses: readonly Miss[],
+  {graph, nominal}: Pick<Reporting, 'graph' | 'nominal'>,
+): readonly StageReport[] {
+  const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
+  const all = [
+    ...blocks.map(({at, output}) => ({at, resolution: output.slice(1, 3)})),
+    ...misses.map(({at}) => {
+      const shape = nominal.shape(valueOf(at)) ?? [];
+      return {at, resolution: shape.length === 4 ? shape.slice(1, 3) : []};
+    }),
+  ].sort((a, b) => (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0));
+  const stages: {resolution: readonly number[]; parts: string[]}[] = [];
+  for (const {at, resolution} of all) {
+    const stage = stages.at(-1);
+    if (stage?.resolution.join() === resolution.join()) stage.parts.push(at);
+    else stages.push({resolution, parts: [at]});
+  }
+  return stages;
 }
 
 export function describeStages({stages}: Block): readonly string[] {
@@ -129,6 +198,7 @@ export class Report implements ReportData {
   readonly dispatches: ReportData['dispatches'];
   readonly blocks: readonly BlockReport[];
   readonly misses: readonly Miss[];
+  readonly stages: readonly StageReport[];
   readonly notes: readonly string[];
 
   constructor(data: ReportData) {
@@ -139,6 +209,7 @@ export class Report implements ReportData {
       dispatches: this.dispatches,
       blocks: this.blocks,
       misses: this.misses,
+      stages: this.stages,
       notes: this.notes,
     } = data);
   }
@@ -173,5 +244,6 @@ export const emptyReport = (note: string): Report =>
     dispatches: {before: 0, after: 0},
     blocks: [],
     misses: [],
+    stages: [],
     notes: [note],
   });

@@ -218,6 +218,25 @@ const gather: ShapeRule = (op) => {
   return [[...params.slice(0, at), ...indices, ...params.slice(at + 1)]];
 };
 
+/** `grow` is 1 for SpaceToBatchND, which pads and then deals pixels out to images, and -1 for its inverse. */
+const dealt =
+  (grow: 1 | -1): ShapeRule =>
+  (op) => {
+    const [input, block, amounts] = [op.shape(0), op.known(1)?.data, op.known(2)?.data];
+    if (!input || !block || !amounts) return [input?.map(() => -1)];
+    const images = block.reduce<number>((product, size) => product * (size ?? 1), 1);
+    return [
+      input.map((size, axis) => {
+        if (size < 0) return -1;
+        if (axis === 0) return grow > 0 ? size * images : size / images;
+        const [step, before, after] = [block[axis - 1], amounts[2 * axis - 2], amounts[2 * axis - 1]];
+        if (step === undefined) return size;
+        const edges = (before ?? 0) + (after ?? 0);
+        return grow > 0 ? (size + edges) / step : size * step - edges;
+      }),
+    ];
+  };
+
 const rows = (ops: readonly string[], rule: ShapeRule): [string, ShapeRule][] => ops.map((op) => [op, rule]);
 
 export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Object.fromEntries([
@@ -264,6 +283,8 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
       'Softmax',
       'LogSoftmax',
       'Erf',
+      'Erfc',
+      'Erfc',
       'Exp',
       'Log',
       'Log1p',
@@ -324,6 +345,8 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
   ]),
   ...rows(['EuclideanNorm', 'Mean', 'Sum', 'Max', 'Min', 'Prod', 'All', 'Any'], reduce),
   ...rows(['Pad', 'PadV2', 'MirrorPad'], pad),
+  ...rows(['SpaceToBatchND'], dealt(1)),
+  ...rows(['BatchToSpaceND'], dealt(-1)),
   ...rows(['ConcatV2'], concat('last')),
   ...rows(['Concat'], concat('first')),
   ...rows(['ResizeBilinear', 'ResizeNearestNeighbor'], resize),

@@ -2,6 +2,7 @@
 import {numberAttr, typeAttr} from './attrs.js';
 import type {OpContext} from './infer.js';
 import {type Element, isComplete, type Known, mapKnown, scalar, vector, zipKnown} from './known.js';
+import {SHAPE_RULES} from './shape_rules.js';
 
 type Values = readonly (Known | undefined)[];
 type ValueRule = (op: OpContext) => Values;
@@ -143,14 +144,7 @@ const reduceWith =
 const reshaped: ValueRule = (op) => {
   const x = op.known(0);
   if (!x) return [undefined];
-  const target = op.node.op === 'Reshape' ? op.known(1)?.data : undefined;
-  const shape =
-    target ??
-    (op.node.op === 'ExpandDims' && x.shape.length === 0
-      ? [1]
-      : op.node.op === 'Squeeze' && x.data.length === 1
-        ? []
-        : undefined);
+  const shape = op.node.op === 'Reshape' ? op.known(1)?.data : SHAPE_RULES[op.node.op]?.(op)[0];
   if (!shape || shape.includes(undefined)) return [undefined];
   const rest = shape.reduce<number>((product, size) => (size === -1 ? product : product * (size ?? 1)), 1);
   return [{...x, shape: shape.map((size) => (size === -1 ? x.data.length / rest : (size ?? 1)))}];

@@ -1,4 +1,5 @@
 /** A case for each rule that makes one thing of several: activations, convolutions, gates. */
+import {PRELU_CASES} from './prelu_cases.js';
 import {
   behindExpand,
   convGate,
@@ -42,6 +43,19 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
     ),
   },
   {
+    rule: 'erfc',
+    build: behindExpand((g, x) => {
+      const scaled = g.op('scaled', 'Mul', [g.op('minus', 'Neg', [x]), g.constant('r', Math.SQRT1_2)]);
+      return g.op('act', 'Mul', [
+        g.op('halved', 'Mul', [g.constant('half', 0.5), x]),
+        g.op('erfc', 'Erfc', [scaled]),
+      ]);
+    }),
+    oracle: behindExpand((g, x) =>
+      g.op('act', 'Mul', [g.op('halved', 'Mul', [x, g.constant('half', 0.5)]), gelu(g, x)]),
+    ),
+  },
+  {
     rule: 'cube by power',
     build: behindExpand((g, x) => tanhGelu(g, x, g.op('cube', 'Pow', [x, g.constant('n', 3)]))),
   },
@@ -78,25 +92,13 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
     rule: 'leaky relu by maximum',
     build: behindExpand((g, x) => g.op('act', 'Maximum', [g.op('low', 'Mul', [x, g.constant('k', 0.2)]), x])),
   },
+  ...PRELU_CASES,
   {
-    rule: 'prelu by two relus',
-    build: behindExpand((g, x) => {
-      const down = g.op('down', 'Relu', [g.op('minus', 'Neg', [x])]);
-      return g.op('act', 'AddV2', [
-        g.op('up', 'Relu', [x]),
-        g.op('slope', 'Mul', [g.weight('alpha', [HIDDEN]), down]),
-      ]);
-    }),
-  },
-  {
-    rule: 'leaky relu by two relus',
-    build: behindExpand((g, x) => {
-      const down = g.op('down', 'Relu', [g.op('minus', 'Neg', [x])]);
-      return g.op('act', 'AddV2', [
-        g.op('slope', 'Mul', [g.constant('k', -0.3), down]),
-        g.op('up', 'Relu', [x]),
-      ]);
-    }),
+    rule: 'scaled activation behind a convolution',
+    how: 'a clip',
+    build: behindExpand((g, x) =>
+      g.op('act', 'Mul', [g.op('clip', 'Relu6', [x]), g.constant('sixth', 1 / 6)]),
+    ),
   },
   {rule: 'affine behind a convolution', build: withConstant('Mul', null)},
   {

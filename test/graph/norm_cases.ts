@@ -115,6 +115,11 @@ const kerasOrders = (
 const orders: Readonly<Record<string, Spell>> = {
   ...kerasOrders('layer norm', scaleOf),
   ...kerasOrders('plain layer norm', (_g, inverse) => inverse),
+  'layer norm, plus minus mean and offset': keras((g, x, mu, inverse) => {
+    const s = scaleOf(g, inverse);
+    const shift = g.op('shift', 'AddV2', [times(g, 'ms', minus(g, mu), s), g.weight('offset', [8])]);
+    return g.op('n', 'AddV2', [times(g, 'xs', x, s), shift]);
+  }),
   variance: keras((g, x, mu, inverse) => affine(g, times(g, 'n', g.op('c', 'Sub', [x, mu]), inverse))),
 };
 

@@ -12,9 +12,16 @@ import {TestGraph} from '../support/test_graph.js';
 import {COMPOSITION_CASES} from './composition_cases.js';
 import {JOIN_CASES} from './join_cases.js';
 import {NORM_CASES} from './norm_cases.js';
+import {REARRANGED_CASES} from './rearranged_cases.js';
 import {SPELLING_CASES} from './spelling_cases.js';
 
-const CASES: readonly RuleCase[] = [...SPELLING_CASES, ...COMPOSITION_CASES, ...NORM_CASES, ...JOIN_CASES];
+const CASES: readonly RuleCase[] = [
+  ...SPELLING_CASES,
+  ...COMPOSITION_CASES,
+  ...NORM_CASES,
+  ...JOIN_CASES,
+  ...REARRANGED_CASES,
+];
 
 function artifactsOf(build: RuleCase['build']): tf.io.ModelArtifacts {
   const g = new TestGraph();

@@ -3,13 +3,40 @@ import {
   behindExpand,
   convGate,
   gated,
+  gelu,
+  hardSwish,
   HIDDEN,
   matMulGate,
   mean,
   single,
+  tanhGelu,
   withConstant,
   type RuleCase,
 } from '../support/spelled_blocks.js';
+import type {TestGraph} from '../support/test_graph.js';
+
+const timesBoth = (g: TestGraph, x: string, a: string, b: string): string =>
+  g.op('act', 'Mul', [g.op('prod', 'Mul', [x, a]), b]);
+
+const FUSED_OF_LATE: Readonly<Record<string, (g: TestGraph, x: string) => string>> = {
+  _FusedHardSwish: (g, x) => hardSwish(g, x, (relu6, sixth) => timesBoth(g, x, relu6, sixth)),
+  GeluExact: (g, x) => timesBoth(g, x, gelu(g, x), g.constant('half', 0.5)),
+  GeluApproximate: (g, x) => tanhGelu(g, x, g.op('cube', 'Pow', [x, g.constant('n', 3)])),
+};
+
+/** As `behindExpand`, the activation in the same op as the convolution. */
+const fusedExpand =
+  (activation: string) =>
+  (g: TestGraph): string => {
+    const window = {strides: [1, 1, 1, 1], padding: 'SAME', dilations: [1, 1, 1, 1], data_format: 'NHWC'};
+    const filter = g.weight('expand/filter', [1, 1, 8, HIDDEN]);
+    const expand = g.op('act', '_FusedConv2D', ['x', filter], {
+      ...window,
+      fused_ops: [activation],
+      num_args: 0,
+    });
+    return g.pointwise('project', g.depthwise('dw', expand, HIDDEN), HIDDEN, 4);
+  };
 
 export const SPELLING_CASES: readonly RuleCase[] = [
   {rule: 'convolution', build: behindExpand((_g, x) => x)},
@@ -35,6 +62,12 @@ export const SPELLING_CASES: readonly RuleCase[] = [
       );
     },
   },
+  ...Object.entries(FUSED_OF_LATE).map(([name, spell]) => ({
+    rule: 'convolution',
+    how: `with ${name}, which stock TF.js does not run`,
+    build: fusedExpand(name),
+    oracle: behindExpand(spell),
+  })),
   {rule: 'depth-wise convolution', build: behindExpand((_g, x) => x)},
   {
     rule: 'depth-wise convolution',

@@ -49,12 +49,26 @@ export async function expectSameValues(
     original.inputs.map(({name, shape = [], dtype}) => [name, cast(make(feed[name] ?? shape, scale), dtype)]),
   );
   const names = [...new Set([...fused.report.blocks.map(({at}) => at), ...original.outputNodes, ...outputs])];
-  const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>
-    quietly(async () => [await model.executeAsync(inputs, names)].flat());
-  const [expected, actual] = [await run(original), await run(fused)];
+  const run = async (model: GraphModel | FusedModel, wanted: string[]): Promise<tf.Tensor[]> =>
+    quietly(async () => [await model.executeAsync(inputs, wanted)].flat());
+  const expected = await run(
+    original,
+    names.map((name) => name.replace(TURNED, '')),
+  );
+  const actual = (await run(fused, names)).map((tensor, i) => turnedBack(tensor, names[i] ?? ''));
   for (const [i, name] of names.entries())
     await expectClose(actual[i] as tf.Tensor, expected[i] as tf.Tensor, {name, tolerance});
   tf.dispose([inputs, expected, actual]);
+}
+
+/** A block in a map that the original has with channels first. */
+const TURNED = /\/nhwc$/;
+
+function turnedBack(tensor: tf.Tensor, name: string): tf.Tensor {
+  if (!TURNED.test(name)) return tensor;
+  const turned = tf.transpose(tensor, [0, 3, 1, 2]);
+  tensor.dispose();
+  return turned;
 }
 
 /** Integer inputs are images: bytes. */

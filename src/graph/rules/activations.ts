@@ -79,6 +79,14 @@ const erf = (match: Match): Replacement | undefined => {
     : undefined;
 };
 
+/** erfc(−x/√2) is 1 + erf(x/√2): twice the cumulative distribution. Stock TF.js does not run Erfc. */
+const erfc = (match: Match): Replacement | undefined => {
+  const line = scalars(match.form('line', 'affine'));
+  return line && isNear(line.gain, -Math.SQRT1_2) && line.offset === 0
+    ? result(match, {fn: 'cdf'}, 2)
+    : undefined;
+};
+
 /** tanh(√(2/π)·(x + 0.044715·x³)). */
 function tanh(match: Match): Replacement | undefined {
   const [outer, inner] = [scalars(match.form('outer', 'affine')), scalars(match.form('inner', 'affine'))];
@@ -95,39 +103,60 @@ const cube = (
 ): Rule =>
   rule(name, pattern, (match) => (when(match) ? {form: {op: 'cube'}, inputs: [match.ref('x')]} : undefined));
 
-/** relu(x) + g·relu(−x), with g per channel: prelu of slope −g. */
-function twoSided(match: Match): Replacement | undefined {
-  const [up, down] = [match.form('up', 'activation'), match.form('down', 'activation')];
-  const flip = match.form('flip', 'affine');
-  const isRelu = ({curve, factor}: ActivationForm): boolean =>
-    curve.fn === 'band' && curve.min === 0 && curve.max === Infinity && factor === 1;
-  if (flip.gain !== -1 || flip.offset !== 0 || !isRelu(up)) return undefined;
-  if (match.root.inputs.length !== 2) return undefined;
-  return isRelu({...down, factor: 1})
-    ? {
-        form: {op: 'activation', curve: {fn: 'leakyrelu', alpha: -down.factor}, factor: 1},
-        inputs: [match.ref('x')],
-      }
-    : undefined;
+const isRelu = ({curve, factor}: ActivationForm): boolean =>
+  curve.fn === 'band' && curve.min === 0 && curve.max === Infinity && factor === 1;
+
+/** min(x, 0), times a factor. */
+const isNegativePart = ({curve}: ActivationForm): boolean =>
+  curve.fn === 'band' && curve.min === -Infinity && curve.max === 0;
+
+const part = (match: Match, side: 'negative' | 'positive', factor: number): Replacement =>
+  result(
+    match,
+    side === 'negative' ? {fn: 'band', min: -Infinity, max: 0} : {fn: 'band', min: 0, max: Infinity},
+    factor,
+  );
+
+/** relu(−x) is −min(x, 0). */
+function flipped(match: Match): Replacement | undefined {
+  const line = scalars(match.form('flip', 'affine'));
+  const down = match.form('down', 'activation');
+  const isFlip = line?.gain === -1 && line.offset === 0;
+  return isFlip && isRelu({...down, factor: 1}) ? part(match, 'negative', -down.factor) : undefined;
 }
 
-function twoSidedByChannel(match: Match): Replacement | undefined {
-  const {gain, offset} = match.form('slope', 'affine');
-  const plain = twoSided(match);
-  const form = plain?.form as ActivationForm | undefined;
-  if (
-    !form ||
-    form.curve.fn !== 'leakyrelu' ||
-    form.curve.alpha !== -1 ||
-    offset !== 0 ||
-    typeof gain === 'number'
-  )
-    return undefined;
-  const alpha = times(-1, gain);
-  return typeof alpha === 'number'
-    ? undefined
-    : {form: {op: 'activation', curve: {fn: 'prelu'}, factor: 1, alpha}, inputs: [match.ref('x')]};
+/** relu(x) ± f·min(x, 0), with one slope for all channels. */
+const twoSided =
+  (sign: 1 | -1) =>
+  (match: Match): Replacement | undefined => {
+    const [up, down] = [match.form('up', 'activation'), match.form('down', 'activation')];
+    if (!isRelu(up) || !isNegativePart(down) || match.root.inputs.length !== 2) return undefined;
+    return result(match, {fn: 'leakyrelu', alpha: sign * down.factor}, 1);
+  };
+
+/** relu(x) ± g·f·min(x, 0), with a slope per channel. */
+const twoSidedByChannel =
+  (sign: 1 | -1) =>
+  (match: Match): Replacement | undefined => {
+    const [up, down] = [match.form('up', 'activation'), match.form('down', 'activation')];
+    const {gain, offset} = match.form('slope', 'affine');
+    if (!isRelu(up) || !isNegativePart(down) || offset !== 0 || match.root.inputs.length !== 2)
+      return undefined;
+    const alpha = times(sign * down.factor, gain);
+    return typeof alpha === 'number'
+      ? undefined
+      : {form: {op: 'activation', curve: {fn: 'prelu'}, factor: 1, alpha}, inputs: [match.ref('x')]};
+  };
+
+/** Gains of one number and of one a channel, where they scale an activation: a slope of prelu. */
+function slopes(match: Match): Replacement | undefined {
+  const [outer, inner] = [match.form('outer', 'affine'), match.form('inner', 'affine')];
+  const isOfActivation = match.overlay.node(match.ref('x'))?.form?.op === 'activation';
+  if (!isOfActivation || outer.offset !== 0 || inner.offset !== 0) return undefined;
+  return {form: compose(outer, inner), inputs: [match.ref('x')]};
 }
+
+const SLOPED = op('affine', [activation('down')], 'slope');
 
 export const ACTIVATIONS: readonly Rule[] = [
   rule('affine of affine', op('affine', [affine('inner')], 'outer'), (match) => {
@@ -140,6 +169,7 @@ export const ACTIVATIONS: readonly Rule[] = [
   rule('clip of clip', op('activation', [activation('inner')], 'outer'), narrowed),
   rule('scaled activation', op('affine', [activation('curve')], 'line'), scaled),
   rule('erf', op('Erf', [affine('line')]), erf),
+  rule('erfc', op('Erfc', [affine('line')]), erfc),
   cube(
     'cube by power',
     op('Pow', [any('x'), constant('three')]),
@@ -165,14 +195,16 @@ export const ACTIVATIONS: readonly Rule[] = [
       ? result(match, {fn: 'leakyrelu', alpha: line.gain}, 1)
       : undefined;
   }),
-  rule(
-    'prelu by two relus',
-    op(ADD, [activation('up'), op('affine', [op('activation', [affine('flip')], 'down')], 'slope')]),
-    twoSidedByChannel,
+  rule('relu of minus x', op('activation', [affine('flip')], 'down'), flipped),
+  rule('x less its magnitude', op('Sub', [any('x'), op('Abs', [any('x')])]), (match) =>
+    part(match, 'negative', 2),
   ),
-  rule(
-    'leaky relu by two relus',
-    op(ADD, [activation('up'), op('activation', [affine('flip')], 'down')]),
-    twoSided,
+  rule('x and its magnitude', op(ADD, [any('x'), op('Abs', [any('x')])]), (match) =>
+    match.root.inputs.length === 2 ? part(match, 'positive', 2) : undefined,
   ),
+  rule('gains of an activation', op('affine', [affine('inner')], 'outer'), slopes),
+  rule('prelu by two parts', op(ADD, [activation('up'), SLOPED]), twoSidedByChannel(1)),
+  rule('prelu by a difference', op('Sub', [activation('up'), SLOPED]), twoSidedByChannel(-1)),
+  rule('leaky relu by two parts', op(ADD, [activation('up'), activation('down')]), twoSided(1)),
+  rule('leaky relu by a difference', op('Sub', [activation('up'), activation('down')]), twoSided(-1)),
 ];

@@ -120,20 +120,38 @@ function activated(match: Match): Replacement | undefined {
   return {form: withWeights(form, weights, activation), inputs: [match.ref('x')]};
 }
 
+/** f·relu(x) is relu(f·x) for a positive f, and f·min(x, 0) is for a negative one. */
+const isScaledRelu = (curve: Curve, factor: number): boolean =>
+  curve.fn === 'band' &&
+  (factor > 0
+    ? curve.min === 0 && curve.max === Infinity
+    : factor < 0 && curve.min === -Infinity && curve.max === 0);
+
 /**
  * A factor that is not 1 (constants of a float16 model are off by 1e-4) goes into the convolution, exactly:
- * f·hardswish(x) with slope s is hardswish(f·x) with slope s / f, and f·hardsigmoid(x) is clip(f·(s·x + offset), 0, f).
+ * f·hardswish(x) with slope s is hardswish(f·x) with slope s / f, f·clip(x, a, b) is clip(f·x, f·a, f·b), and f·hardsigmoid(x) is
+ * clip(f·(s·x + offset), 0, f).
  */
 function absorbed(match: Match): Replacement | undefined {
   const form = convOf(match, 'conv');
   const {curve, factor} = match.form('activation', 'activation');
-  if (!isLinear(form) || factor <= 0) return undefined;
+  if (!isLinear(form)) return undefined;
   const inputs = [match.ref('x')];
+  if (isScaledRelu(curve, factor)) {
+    const scaled = scaledAfter(form, {op: 'affine', gain: factor, offset: 0});
+    return scaled && {form: withWeights(scaled, scaled.weights, activationOf('relu')), inputs};
+  }
+  if (factor <= 0) return undefined;
   if (curve.fn === 'hardswish') {
     const scaled = scaledAfter(form, {op: 'affine', gain: factor, offset: 0});
     return (
       scaled && {form: withWeights(scaled, scaled.weights, {...curve, slope: curve.slope / factor}), inputs}
     );
+  }
+  if (curve.fn === 'band') {
+    const scaled = scaledAfter(form, {op: 'affine', gain: factor, offset: 0});
+    const activation = activationOfCurve({fn: 'band', min: factor * curve.min, max: factor * curve.max});
+    return scaled && activation && {form: withWeights(scaled, scaled.weights, activation), inputs};
   }
   if (curve.fn !== 'hardsigmoid') return undefined;
   const scaled = scaledAfter(form, {op: 'affine', gain: factor * curve.slope, offset: factor * curve.offset});

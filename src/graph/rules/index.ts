@@ -4,6 +4,7 @@ import {FOLDING} from './folding.js';
 import {GATES} from './gates.js';
 import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
+import {REARRANGED} from './rearranged.js';
 import {RESPONSES} from './responses.js';
 import {SPELLING} from './spelling.js';
 import type {Rule} from './rule.js';
@@ -17,5 +18,5 @@ export const PHASES: readonly (readonly Rule[])[] = [
   SPELLING,
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
-  [...JOINS, ...FOLDING, ...GATES],
+  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES],
 ];

@@ -133,6 +133,19 @@ const byParts = (name: string, scale: Pattern, has: {readonly gain: boolean}): r
       make(() => 0),
     ),
     rule(`${name}, plus minus mean`, op(ADD, [scaled, minusMean]), make(withoutOffset)),
+    // Keras 3, before grappler reorders it. Without a gain the offset stands at one number a pixel, and is no affine.
+    ...(has.gain
+      ? [
+          rule(
+            `${name}, plus minus mean and offset`,
+            op(ADD, [scaled, op('affine', [minusMean], 'behind')]),
+            make((match) => {
+              const {gain, offset} = match.form('behind', 'affine');
+              return gain === 1 && withoutOffset(match) === 0 ? offset : undefined;
+            }),
+          ),
+        ]
+      : []),
   ];
 };
 

@@ -42,6 +42,10 @@ const FUSED: Readonly<Record<string, Activation['fn'] | undefined>> = {
   Sigmoid: 'sigmoid',
   Prelu: 'prelu',
   LeakyRelu: 'leakyrelu',
+  // What TensorFlow's remapper writes of late. Stock TF.js does not run these.
+  _FusedHardSwish: 'hardswish',
+  GeluApproximate: 'gelutanh',
+  GeluExact: 'gelu',
 };
 
 /** What a fused op does behind its convolution: `fused_ops` names it, inputs 2 and 3 feed it. */
@@ -213,8 +217,9 @@ const pool = (name: string, mode: 'max' | 'avg'): Rule =>
     const [, h = -1, w = -1] = match.shape('x') ?? [];
     if (!kernel || !stride || !isNhwc(match) || typeof padding !== 'string') return undefined;
     const inputs = [match.ref('x')];
-    if (mode === 'avg' && kernel[0] === h && kernel[1] === w && padding === 'valid')
-      return {form: {op: 'mean'}, inputs};
+    // A window as large as the map that leaves one pixel has nothing padded, whichever rule.
+    const isOne = match.outShape?.[1] === 1 && match.outShape[2] === 1;
+    if (mode === 'avg' && kernel[0] === h && kernel[1] === w && isOne) return {form: {op: 'mean'}, inputs};
     return {
       form: {op: 'pool', stage: {op: 'pool', name: 'pool', mode, kernel, stride, pad: padding}, weights: {}},
       inputs,

@@ -1,0 +1,121 @@
+/**
+ * Fills docs/rewriter.md: what the rewriter takes of real models, and each thing it leaves with the reason. Run after a build:
+ * `node dist/benchmarks/rewriter_table.js [FOLDER OR model.json ...]`; further models are printed, not written.
+ */
+import {readFileSync, writeFileSync} from 'node:fs';
+import {fileURLToPath} from 'node:url';
+import type * as tf from '@tensorflow/tfjs-core';
+import {convert} from '../src/convert/convert.js';
+import {blockOf} from '../src/graph/block_node.js';
+import {extraDispatches} from '../src/graph/conv_dispatches.js';
+import {stockDispatches} from '../src/graph/dispatches.js';
+import {importGraph} from '../src/graph/import.js';
+import type {Report} from '../src/graph/index.js';
+import {infer} from '../src/graph/infer.js';
+import {readModel} from '../src/node_models.js';
+import {efficientNetModel, HUMAN_MODELS, humanModel, nsfwModel} from '../test/support/real_models.js';
+
+const PAGE = fileURLToPath(new URL('../../docs/rewriter.md', import.meta.url));
+const ASSUMED = {batch: 1, size: 224} as const;
+
+/** Why an op that runs something stays as it is; the first row that names it counts. */
+const REASONS: readonly {readonly ops: RegExp; readonly reason: string}[] = [
+  {
+    ops: /^(_Fused)?(Conv2D|MatMul)$/,
+    reason: 'one dispatch of TF.js already, bias and activation in it; the block of it would be one, too',
+  },
+  {
+    ops: /^(MaxPool|AvgPool|Mean)$/,
+    reason: 'a pool between two blocks or behind the last: one dispatch, nothing to join',
+  },
+  {ops: /^Resize/, reason: 'a resize between maps of two sizes: every pixel is read by blocks of its own'},
+  {ops: /^(ConcatV2|Split|SplitV|Pad)$/, reason: 'joins or cuts maps that several ops read'},
+  {
+    ops: /^(Add|AddV2|Mul|Sub|RealDiv|Relu|Prelu|BiasAdd)$/,
+    reason:
+      'normalises the image, scales behind an activation with zeros padded next, adds a map that is not the block’s input, or is arithmetic on answers',
+  },
+  {
+    ops: /^(Sigmoid|Softmax|Exp|Sqrt|Reciprocal|SquaredDifference)$/,
+    reason: 'arithmetic on answers: small vectors',
+  },
+  {ops: /./, reason: 'finds and sorts boxes and key points: small vectors, indices, control flow'},
+];
+
+interface Row {
+  readonly name: string;
+  readonly report: Report;
+  /** Dispatches behind the rewrite by op; blocks under one name. */
+  readonly left: ReadonlyMap<string, number>;
+}
+
+function measure(name: string, original: tf.io.ModelArtifacts): Row {
+  const {artifacts, report} = convert(original);
+  const graph = importGraph(artifacts);
+  const nominal = infer(graph, {assume: ASSUMED});
+  const left = new Map<string, number>();
+  for (const node of graph.nodes.values()) {
+    const count = blockOf(node) ? 0 : stockDispatches(node, nominal) + extraDispatches(node, nominal);
+    if (count > 0) left.set(node.op, (left.get(node.op) ?? 0) + count);
+  }
+  const others = [...left.values()].reduce((a, b) => a + b, 0);
+  return {name, report, left: new Map([['blocks', report.dispatches.after - others], ...left])};
+}
+
+const share = ({fused, total}: {fused: number; total: number}): string =>
+  total === 0 ? 'none' : `${fused} of ${total}`;
+const percent = ({fused, total}: {fused: number; total: number}): string =>
+  total === 0 ? '–' : `${((100 * fused) / total).toFixed(1)} %`;
+
+function summary({name, report}: Row): string {
+  const {depthwise, macs, dispatches, nodes, blocks} = report;
+  const cells = [
+    name,
+    String(blocks.length),
+    `${nodes.before} → ${nodes.after}`,
+    share(depthwise),
+    percent(macs),
+    `${dispatches.before} → ${dispatches.after}`,
+    (dispatches.before / Math.max(1, dispatches.after)).toFixed(1),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+/** What runs besides blocks, and each convolution that is in none. */
+function exceptions({name, report, left}: Row): string {
+  const others = [...left].filter(([op]) => op !== 'blocks');
+  const lines = [`### ${name}`, '', `- ${left.get('blocks') ?? 0} dispatches in blocks`];
+  for (const {ops, reason} of REASONS) {
+    const fitting = others.filter(([op]) => REASONS.find((row) => row.ops.test(op))?.ops === ops);
+    if (fitting.length === 0) continue;
+    const total = fitting.reduce((sum, [, count]) => sum + count, 0);
+    lines.push(`- ${total}: ${fitting.map(([op, count]) => `${count} \`${op}\``).join(', ')}: ${reason}`);
+  }
+  for (const {at, block, reason, found, needed} of report.misses)
+    lines.push(`- \`${at}\`: ${block}: ${reason}; found ${found}, needed ${needed}`);
+  return lines.join('\n');
+}
+
+function render(rows: readonly Row[]): string {
+  return [
+    '| model | blocks | nodes | depth-wise convolutions in blocks | MACs of depth-wise and 1×1 in blocks | dispatches | ratio |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
+    ...rows.map(summary),
+    '',
+    '## What is left, and why',
+    '',
+    rows.map(exceptions).join('\n\n'),
+  ].join('\n');
+}
+
+const paths = process.argv.slice(2);
+if (paths.length > 0) {
+  const rows = await Promise.all(paths.map(async (path) => measure(path, await readModel(path))));
+  console.log(render(rows));
+} else {
+  const rows = await Promise.all(HUMAN_MODELS.map(async (name) => measure(name, await humanModel(name))));
+  rows.push(measure('efficientnet_b0', efficientNetModel()), measure('nsfwjs mobilenet_v2', nsfwModel()));
+  const [head = '', rest = ''] = readFileSync(PAGE, 'utf8').split('<!-- table -->');
+  const [, tail = ''] = rest.split('<!-- end -->');
+  writeFileSync(PAGE, `${head}<!-- table -->\n\n${render(rows)}\n\n<!-- end -->${tail}`);
+}

@@ -1,0 +1,57 @@
+/** A case for each rule about moved pixels and channels. */
+import type {RuleCase} from '../support/spelled_blocks.js';
+import type {TestGraph} from '../support/test_graph.js';
+
+/** TensorFlow's own padding of a SAME convolution of dilation 2 on a 6×6 map; `extra` makes an odd size divisible. */
+function dilated(g: TestGraph, {extra = 0, biased = false} = {}): string {
+  const images = g.op('images', 'SpaceToBatchND', [
+    'x',
+    g.integers('block', [2, 2]),
+    g.integers('pads', [2, 2 + extra, 2, 2], [2, 2]),
+  ]);
+  const conv = g.depthwise('dw', images, 8, {padding: 'VALID'});
+  const active = biased
+    ? g.op('relu', 'Relu', [g.op('biased', 'BiasAdd', [conv, g.weight('b', [8])])])
+    : conv;
+  const map = g.op('map', 'BatchToSpaceND', [
+    active,
+    g.integers('back', [2, 2]),
+    g.integers('crops', [0, extra, 0, 0], [2, 2]),
+  ]);
+  return g.pointwise('project', g.op('act', 'Relu6', [map]), 8, 4);
+}
+
+function shuffled(g: TestGraph): string {
+  const matrix = g.op('matrix', 'Reshape', [
+    g.op('relu', 'Relu', [g.depthwise('dw', 'x', 8)]),
+    g.integers('split', [-1, 6, 6, 2, 4]),
+  ]);
+  const turned = g.op('turned', 'Transpose', [matrix, g.integers('order', [0, 1, 2, 4, 3])]);
+  return g.pointwise('project', g.op('flat', 'Reshape', [turned, g.integers('shape', [-1, 6, 6, 8])]), 8, 4);
+}
+
+function inputFirst(g: TestGraph, blurred: boolean): string {
+  const join = g.op('join', 'ConcatV2', ['x', g.depthwise('dw', 'x', 8), g.integers('axis', [3], [])], {
+    N: 2,
+  });
+  const wide = (): string =>
+    g.op('wide', 'MirrorPad', [join, g.integers('amounts', [0, 0, 1, 1, 1, 1, 0, 0], [4, 2])], {
+      mode: 'REFLECT',
+    });
+  const taps = [1, 2, 1].flatMap((a) => [1, 2, 1].flatMap((b) => Array<number>(16).fill((a * b) / 16)));
+  const blur = (): string =>
+    g.op('blur', 'DepthwiseConv2dNative', [wide(), g.constant('taps', taps, [3, 3, 16, 1])], {
+      ...{strides: [1, 2, 2, 1], dilations: [1, 1, 1, 1], padding: 'VALID', data_format: 'NHWC'},
+    });
+  const expand = g.op('relu', 'Relu', [g.pointwise('expand', blurred ? blur() : join, 16, 16)]);
+  return g.pointwise('project', expand, 16, 8);
+}
+
+export const REARRANGED_CASES: readonly RuleCase[] = [
+  {rule: 'dilation by images', build: (g) => dilated(g)},
+  {rule: 'dilation by images', how: 'cropped', build: (g) => dilated(g, {extra: 2})},
+  {rule: 'dilation by images', how: 'bias and activation inside', build: (g) => dilated(g, {biased: true})},
+  {rule: 'channel shuffle before a convolution', build: shuffled},
+  {rule: 'input joined first', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, false)},
+  {rule: 'input joined first, blurred', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, true)},
+];
