@@ -14,6 +14,7 @@ import {infer, type Shape} from './infer.js';
 import {matchBlocks} from './matcher.js';
 import {missesOf} from './misses.js';
 import {ModelError} from './model_error.js';
+import {channelsLast} from './nchw.js';
 import {Overlay} from './overlay.js';
 import {countConvolutions, executedNodes, Report, reportBlock} from './report.js';
 import {rewrite} from './rewrite.js';
@@ -54,7 +55,8 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
   const lighter = dropBroadcasts(original, infer(original), keep);
-  const {graph} = foldConstants(lighter, infer(lighter), keep);
+  const folded = foldConstants(lighter, infer(lighter), keep).graph;
+  const graph = channelsLast(folded, infer(folded), keep);
   const nominal = infer(graph, {assume: ASSUMED});
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
