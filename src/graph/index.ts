@@ -5,6 +5,7 @@ import {canonicalise} from './canonical.js';
 import {blockOf} from './block_node.js';
 import {dropBroadcasts} from './broadcasts.js';
 import {checkOps} from './check.js';
+import {fuseDense} from './dense.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
@@ -61,7 +62,7 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
   const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
-  const rewritten = rewrite(graph, matches.blocks, keep);
+  const rewritten = fuseDense(rewrite(graph, matches.blocks, keep), nominal, keep);
   const dispatches = options.dispatches ?? referenceDispatches;
   const nominalBefore = infer(original, {assume: ASSUMED});
   const report = new Report({
