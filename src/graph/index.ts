@@ -6,13 +6,14 @@ import {blockOf} from './block_node.js';
 import {dropBroadcasts} from './broadcasts.js';
 import {checkOps} from './check.js';
 import {withoutIdleControls} from './controls.js';
+import {fuseDense} from './dense.js';
 import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
 import {foldConstants} from './fold.js';
 import type {Graph} from './graph.js';
 import {importGraph} from './import.js';
 import {infer, type Shape} from './infer.js';
-import {channelsLast} from './layout.js';
+import {channelsLast} from './nchw.js';
 import {matchBlocks} from './matcher.js';
 import {missesOf} from './misses.js';
 import {ModelError} from './model_error.js';
@@ -63,7 +64,7 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   const overlay = new Overlay(graph, infer(graph), keep);
   canonicalise(overlay);
   const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
-  const rewritten = rewrite(graph, matches.blocks, keep);
+  const rewritten = fuseDense(rewrite(graph, matches.blocks, keep), nominal, keep);
   if (options.isFile) checkOps(rewritten); // Not before: a block may have taken in what TF.js does not run.
   const dispatches = options.dispatches ?? referenceDispatches;
   const reporting = {graph, nominal, dispatches};

@@ -17,7 +17,14 @@ const plus = (s: Speller, a: string, b: string): string => both(s, s.pick(['Add'
 
 /** `[C]`, or the same with axes of one in front. */
 const channelShape = (s: Speller, channels: number): readonly number[] =>
-  s.pick([[channels], [1, 1, channels], [1, 1, 1, channels]]);
+  s.pick(
+    s.channelsFirst
+      ? [
+          [channels, 1, 1],
+          [1, channels, 1, 1],
+        ]
+      : [[channels], [1, 1, channels], [1, 1, 1, channels]],
+  );
 
 const slopes = (s: Speller, channels: number): string => s.vector(channelShape(s, channels), 0.2, 0.2);
 
@@ -103,6 +110,25 @@ export const ACTIVATIONS: Readonly<Record<string, readonly Spell[]>> = {
   gelu: [geluOf(erf)],
   gelutanh: [geluOf(tanh)],
 };
+
+/** What may stand there in an island of channels-first maps. */
+const FIRST_BIASES: readonly Spell[] = [
+  (_s, x) => x,
+  (s, x, c) => plus(s, x, s.vector(channelShape(s, c), 0, 0.5)),
+  (s, x, c) =>
+    plus(s, times(s, x, s.vector(channelShape(s, c), 1, 0.5)), s.vector(channelShape(s, c), 0, 0.5)),
+];
+
+/** Bias and activation between two transposes. */
+export function island(s: Speller, x: string, channels: number, activation: string): string {
+  const first = s.op('Transpose', [x, s.integers([0, 3, 1, 2])]);
+  s.identities++; // Where nothing stands between them.
+  s.channelsFirst = true;
+  const biased = s.pick(FIRST_BIASES)(s, first, channels);
+  const active = s.pick(ACTIVATIONS[activation] ?? [])(s, biased, channels);
+  s.channelsFirst = false;
+  return s.op('Transpose', [active, s.integers([0, 2, 3, 1])]);
+}
 
 /** What may stand between a convolution and its activation. */
 export const BIASES: readonly Spell[] = [

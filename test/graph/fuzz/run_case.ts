@@ -84,7 +84,10 @@ async function compare(
 ): Promise<string | undefined> {
   const x = seededTensors(11)(input, 2);
   const {outputs = {}} = artifacts.signature as {outputs?: object}; // As makeModel wrote it.
-  const names = [...new Set([...fused.report.blocks.map(({at}) => at), ...Object.keys(outputs)])];
+  const {node} = artifacts.modelTopology as {node: readonly {name: string}[]};
+  const known = new Set(node.map(({name}) => name));
+  const blocks = fused.report.blocks.map(({at}) => at).filter((at) => known.has(at));
+  const names = [...new Set([...blocks, ...Object.keys(outputs)])];
   const [expected, actual] = [original, fused].map((model) => [model.execute({x}, names)].flat());
   try {
     for (const [i, name] of names.entries()) {

@@ -18,6 +18,8 @@ export class Speller {
   /** Sums of how many terms went into a value, over all layers so far: what rounding errors follow. */
   depth = 0;
   identities = 0;
+  /** Maps are `[N, C, H, W]` just now. */
+  channelsFirst = false;
   readonly #next: () => number;
   #count = 0;
 

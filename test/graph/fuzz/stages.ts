@@ -1,5 +1,5 @@
 /** Convolutions, gates and norms, each in the ways TensorFlow's converters write them. */
-import {ACTIVATIONS, BIASES, both, meanOf} from './pieces.js';
+import {ACTIVATIONS, BIASES, both, island, meanOf} from './pieces.js';
 import type {MapValue, Speller} from './speller.js';
 
 const window = (
@@ -50,6 +50,7 @@ function finish(
   x: string,
   {channels, activation}: {channels: number; activation: string},
 ): string {
+  if (s.chance(0.15)) return island(s, x, channels, activation);
   const biased = s.pick(BIASES)(s, x, channels);
   return s.pick(ACTIVATIONS[activation] ?? [])(s, biased, channels);
 }
