@@ -5,6 +5,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
 import {type Capture, capture, type CaptureOptions, type ExampleInputs} from './capture/index.js';
 import type {Report} from './graph/index.js';
+import {warmUp, type WarmupOptions} from './warmup.js';
 
 type Inputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
 type Outputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
@@ -78,6 +79,16 @@ export class FusedModel implements tf.InferenceModel {
     return 'executeAsync' in this.#model
       ? this.#model.executeAsync(inputs, outputs)
       : this.execute(inputs, outputs);
+  }
+
+  /**
+   * Compiles what a prediction needs, so that the first one takes no longer than the next: on WebGPU the blocks' pipelines side by
+   * side, then one prediction for all the rest. A later call for other shapes compiles what those need besides.
+   * @param inputs as `predict` takes them; not disposed. Without them zeros are fed, batch 1 where the model leaves it open.
+   * @throws where no inputs are given and the model leaves a size other than the batch open.
+   */
+  async warmup(inputs?: Inputs, options: WarmupOptions = {}): Promise<void> {
+    await warmUp(this, inputs, options);
   }
 
   /**

@@ -37,5 +37,6 @@ export {type BlockReport, type Miss, ModelError, Report, type ReportData} from '
 export {type ImageBytes, type ImageLike, prepareImage} from './prepare_image.js';
 export * from './profile/index.js';
 export {registerBlockKernels} from './register.js';
+export type {WarmupOptions} from './warmup.js';
 export {setupWebGPU, type SetupOptions, type WebGPUSetup} from './setup_webgpu.js';
 export const version = '0.1.0';

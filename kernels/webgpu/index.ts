@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {type Block, encodeStages, namedWeights, readCall, reference} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
-import {missingFields} from './backend_access.js';
+import {bufferOf, missingFields} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
 import {type DeviceLimits, tilingFor} from './tiling.js';
@@ -28,6 +28,31 @@ function limitsOf({limits}: GPUDevice): DeviceLimits {
   return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 132};
 }
 
+/** While a dry run is on: the plans it came across. */
+let sketched: Plan[] | undefined;
+
+/**
+ * Calls `run` with blocks that do nothing but say what they would run; their outputs hold zeros.
+ * @param run must be synchronous. @returns the plans of the blocks it ran.
+ */
+export function plansOf(run: () => void): readonly Plan[] {
+  const plans: Plan[] = [];
+  sketched = plans;
+  try {
+    run();
+  } finally {
+    sketched = undefined;
+  }
+  return plans;
+}
+
+function sketch(backend: WebGPUBackend, plan: Plan): tf.TensorInfo {
+  sketched?.push(plan);
+  const out = backend.makeTensorInfo([...plan.output], 'float32');
+  bufferOf(backend, out);
+  return out;
+}
+
 /** The kernel of `kind` on a WebGPUBackend; on a backend whose private fields are not those of 4.22.0, the reference. */
 export function webgpuKernel(kind: string): tf.KernelFunc {
   return ({inputs, attrs, backend}) => {
@@ -36,6 +61,7 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
       return reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
     const webgpu = backend as WebGPUBackend;
     const plan = planFor(webgpu, call.block, call.x.shape);
+    if (sketched) return sketch(webgpu, plan);
     const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, call.x, packed);

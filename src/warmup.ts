@@ -1,0 +1,71 @@
+/** The first prediction of a model, ahead of time: blocks' pipelines compile side by side instead of one after the other. */
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import * as tf from '@tensorflow/tfjs-core';
+import {plansOf, preparePlans} from '../kernels/webgpu/index.js';
+import {missingFields} from '../kernels/webgpu/backend_access.js';
+
+export interface WarmupOptions {
+  /** Told as each of the blocks' pipelines is there, on WebGPU. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+type Values = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+
+/** What of a model it takes. */
+interface Warmable {
+  readonly inputs: readonly tf.ModelTensorInfo[];
+  predict(inputs: Values): Values;
+  predictAsync(inputs: Values): Promise<Values>;
+}
+
+export async function warmUp(
+  model: Warmable,
+  inputs: Values | undefined,
+  {onProgress}: WarmupOptions,
+): Promise<void> {
+  const feeds = inputs ?? zerosFor(model.inputs);
+  try {
+    const backend = tf.backend();
+    if (tf.getBackend() === 'webgpu' && missingFields(backend).length === 0)
+      await preparePlans(backend as WebGPUBackend, dryRun(model, feeds), onProgress);
+    const results = await predictEither(model, feeds);
+    await Promise.all(tensorsOf(results).map((tensor) => tensor.data()));
+    tf.dispose(results);
+  } finally {
+    if (inputs === undefined) tf.dispose(feeds);
+  }
+}
+
+/** None for a model that only runs asynchronously: its pipelines are then compiled by its first prediction. */
+function dryRun(model: Warmable, feeds: Values): ReturnType<typeof plansOf> {
+  try {
+    return plansOf(() => tf.tidy(() => void model.predict(feeds)));
+  } catch {
+    return []; // The prediction that follows tells what is wrong.
+  }
+}
+
+/** Models with control flow only run asynchronously; of the others TF.js would have us not do that. */
+async function predictEither(model: Warmable, feeds: Values): Promise<Values> {
+  try {
+    return model.predict(feeds);
+  } catch {
+    return model.predictAsync(feeds);
+  }
+}
+
+const tensorsOf = (values: Values): tf.Tensor[] =>
+  values instanceof tf.Tensor ? [values] : Object.values(values as tf.NamedTensorMap);
+
+function zerosFor(inputs: readonly tf.ModelTensorInfo[]): tf.Tensor[] {
+  const shapes = inputs.map(({name, shape = []}) =>
+    shape.map((size, axis) => {
+      if ((size as number | null) !== null && size >= 0) return size;
+      if (axis === 0) return 1;
+      throw new Error(
+        `warmup: the input '${name}' is [${shape.join(', ')}]; pass inputs of the size you will feed.`,
+      );
+    }),
+  );
+  return inputs.map(({dtype}, i) => tf.zeros(shapes[i] ?? [], dtype));
+}

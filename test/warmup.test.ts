@@ -1,0 +1,69 @@
+/** Warm-up: all pipelines are there before the first prediction, and nothing is left behind. */
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {layers, sequential} from '@tensorflow/tfjs-layers';
+import * as tf from '@tensorflow/tfjs-core';
+import {fuse, type FusedModel} from '../src/index.js';
+import {onBackend} from './support/environment.js';
+import {expectClose} from './support/expect_close.js';
+import {measureMemory} from './support/expect_no_leak.js';
+import {seededTensors} from './support/random.js';
+
+async function smallModel(shape: (number | null)[] = [8, 8, 4]): Promise<FusedModel> {
+  const model = sequential({
+    layers: [
+      layers.depthwiseConv2d({inputShape: shape, kernelSize: 3, padding: 'same', activation: 'relu6'}),
+      layers.conv2d({filters: 12, kernelSize: 1, activation: 'relu'}),
+      layers.globalAveragePooling2d({}),
+    ],
+  });
+  const fused = await fuse(model);
+  model.dispose();
+  return fused;
+}
+
+onBackend('webgpu', 'warmup', () => {
+  const device = (): GPUDevice => (tf.backend() as WebGPUBackend).device;
+
+  it('compiles side by side, tells how far it is, and leaves the first prediction nothing to compile', async () => {
+    const fused = await smallModel();
+    const seen: string[] = [];
+    const aside = spyOn(device(), 'createComputePipelineAsync').and.callThrough();
+    await fused.warmup(undefined, {onProgress: (done, total) => seen.push(`${done}/${total}`)});
+    expect(aside).toHaveBeenCalled();
+    expect(seen.at(-1)).toBe(`${seen.length}/${seen.length}`);
+    const compile = spyOn(device(), 'createComputePipeline').and.callThrough();
+    aside.calls.reset();
+    const x = seededTensors(1)([1, 8, 8, 4]);
+    const y = fused.predict(x) as tf.Tensor;
+    await y.data();
+    expect(compile).not.toHaveBeenCalled();
+    expect(aside).not.toHaveBeenCalled();
+    tf.dispose([x, y]);
+    fused.dispose();
+  });
+
+  it('changes no answer and leaves nothing behind', async () => {
+    const fused = await smallModel([10, 6, 8]);
+    const x = seededTensors(2)([2, 10, 6, 8]);
+    const before = fused.predict(x) as tf.Tensor;
+    const expected = await before.data();
+    const memory = await measureMemory(async () => {
+      await fused.warmup(x);
+      await fused.warmup();
+    });
+    expect(memory.after).toEqual(memory.before);
+    const after = fused.predict(x) as tf.Tensor;
+    await expectClose(after, expected, {tolerance: 0});
+    tf.dispose([x, before, after]);
+    fused.dispose();
+  });
+
+  it('asks for inputs where the model leaves their size open', async () => {
+    const fused = await smallModel([null, null, 4]);
+    await expectAsync(fused.warmup()).toBeRejectedWithError(/pass inputs of the size you will feed/);
+    const x = seededTensors(3)([1, 9, 9, 4]);
+    await fused.warmup(x);
+    x.dispose();
+    fused.dispose();
+  });
+});
