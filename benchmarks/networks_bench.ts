@@ -1,8 +1,9 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
- *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--out=FILE]
+ *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--out=FILE]
  * MODEL as in capture.js. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
- * prediction when many are submitted and only the last is read, which is GPU time where the GPU is the bottleneck.
+ * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
+ * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -13,18 +14,28 @@ import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
+import {dispatchesOf, timeEach} from './replayed.js';
+import {GpuTimer} from './timing.js';
 
 const {values, positionals} = parseArgs({
   allowPositionals: true,
   options: {
     batches: {type: 'string', default: '1,8,32'},
     runs: {type: 'string', default: '30'},
+    each: {type: 'boolean', default: false},
+    only: {type: 'string'},
     out: {type: 'string'},
   },
 });
 const RUNS = Number(values.runs);
-const adapter = await useNodeWebGPU({flags: ['enable-dawn-features=allow_unsafe_apis']});
+// Dawn rounds timestamps to 65 µs unless told otherwise.
+const adapter = await useNodeWebGPU({
+  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+});
+const {device} = tf.backend() as WebGPUBackend;
+const timer = new GpuTimer(device);
 console.log(JSON.stringify(adapter));
 
 const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
@@ -58,58 +69,90 @@ async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
 const tensorsOf = (outputs: tf.TensorContainer): tf.Tensor[] =>
   outputs instanceof tf.Tensor ? [outputs] : Object.values(outputs as tf.NamedTensorMap);
 
+/** Milliseconds of the GPU for one prediction. */
+async function gpuTime(replay: Capture, x: tf.Tensor): Promise<number> {
+  const dispatches = dispatchesOf(device, replay, () => tf.dispose(replay.predict([x])));
+  const microseconds = await timer.microseconds(dispatches, {samples: RUNS, milliseconds: 2});
+  if (values.each) {
+    const each = await timeEach(device, dispatches, 7);
+    each.forEach((us, i) => console.log(`  ${us.toFixed(1).padStart(8)} us  ${dispatches[i]?.label ?? ''}`));
+  }
+  return microseconds / 1000;
+}
+
 async function firstOutput(outputs: tf.TensorContainer): Promise<Float32Array> {
   const data = (await (tensorsOf(outputs)[0] as tf.Tensor).data()) as Float32Array;
   tf.dispose(outputs);
   return data.slice();
 }
 
-async function measure(loaded: BenchmarkModel, batch: number): Promise<Record<string, number | string>> {
-  const shape = [batch, ...loaded.shape.slice(1)];
-  const x = tf.tensor(randomInput({...loaded, shape}, 7), shape, loaded.dtype);
-  const {run, graph, declared} = openSource(loaded.model);
+type Row = Record<string, number | string>;
+
+async function measureStock(loaded: BenchmarkModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
+  const {run, graph} = openSource(loaded.model);
   const plain: Run = graph
     ? await levelRun(new BackendAccess(tf.backend()), graph, {feeds: graph.inputs, examples: [x]})
     : run;
-  const inputName = declared?.[0]?.name ?? loaded.model.inputs[0]?.name ?? '';
-  const fused: FusedModel = await fuse(loaded.model, {inputShapes: {[inputName]: shape}});
-  const stockReplay = await capture(loaded.model, [x]);
-  const fusedReplay = await fused.capture([x]);
-  const [want, got] = [
-    await firstOutput(stockReplay.predict([x])),
-    await firstOutput(fusedReplay.predict([x])),
-  ];
-  const scale = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
-  const difference =
-    want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
-  const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
+  const replay = await capture(loaded.model, [x]);
+  const output = await firstOutput(replay.predict([x]));
   const row = {
-    model: loaded.name.split('/').at(-2) ?? loaded.name,
-    batch,
-    dispatchesStock: stockReplay.dispatches,
-    dispatchesFused: fusedReplay.dispatches,
+    dispatchesStock: replay.dispatches,
     stockMs: await medianOf(async () => {
       const results = await plain([x]);
       await results[0]?.tensor.data();
       tf.dispose(results.map(({tensor}) => tensor));
     }),
-    stockReplayMs: await medianOf(() => stockReplay.predictAsync([x])),
-    stockPipelinedMs: await pipelined(stockReplay, x),
-    fusedMs: await medianOf(async () => read(fused.predict(x))),
-    fusedReplayMs: await medianOf(() => fusedReplay.predictAsync([x])),
-    fusedPipelinedMs: await pipelined(fusedReplay, x),
-    peakMB: fusedReplay.memory.peak / 2 ** 20,
-    stockPeakMB: stockReplay.memory.sum / 2 ** 20,
-    difference,
+    stockReplayMs: await medianOf(() => replay.predictAsync([x])),
+    stockPipelinedMs: await pipelined(replay, x),
+    stockGpuMs: await gpuTime(replay, x),
+    stockPeakMB: replay.memory.sum / 2 ** 20,
   };
-  stockReplay.dispose();
-  fusedReplay.dispose();
-  fused.dispose();
-  x.dispose();
-  return row;
+  replay.dispose();
+  return {row, output};
 }
 
-const rows: Record<string, number | string>[] = [];
+async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
+  const replay = await fused.capture([x]);
+  const output = await firstOutput(replay.predict([x]));
+  const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
+  const row = {
+    dispatchesFused: replay.dispatches,
+    fusedMs: await medianOf(async () => read(fused.predict(x))),
+    fusedReplayMs: await medianOf(() => replay.predictAsync([x])),
+    fusedPipelinedMs: await pipelined(replay, x),
+    fusedGpuMs: await gpuTime(replay, x),
+    peakMB: replay.memory.peak / 2 ** 20,
+  };
+  replay.dispose();
+  return {row, output};
+}
+
+/** The largest difference of two outputs, relative to the largest value. */
+function differenceOf(want: Float32Array, got: Float32Array): number {
+  const scale = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
+  return want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
+}
+
+async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
+  const shape = [batch, ...loaded.shape.slice(1)];
+  const x = tf.tensor(randomInput({...loaded, shape}, 7), shape, loaded.dtype);
+  const {declared} = openSource(loaded.model);
+  const inputName = declared?.[0]?.name ?? loaded.model.inputs[0]?.name ?? '';
+  const fused: FusedModel = await fuse(loaded.model, {inputShapes: {[inputName]: shape}});
+  const after = await measureFused(fused, x);
+  const before = values.only === 'fused' ? undefined : await measureStock(loaded, x);
+  fused.dispose();
+  x.dispose();
+  return {
+    model: loaded.name.split('/').at(-2) ?? loaded.name,
+    batch,
+    ...before?.row,
+    ...after.row,
+    ...(before ? {difference: differenceOf(before.output, after.output)} : {}),
+  };
+}
+
+const rows: Row[] = [];
 for (const name of positionals) {
   for (const batch of values.batches.split(',').map(Number)) {
     const loaded = await loadModel(name);

@@ -54,16 +54,24 @@ export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'
     .join(' ')}`;
 }
 
-/** The whole WGSL of a dispatch. */
-export function shaderOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
+/** The whole WGSL of a dispatch; `asLoops` as unroll's. */
+export function shaderOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>, asLoops = false): string {
   const {bindings, text} = kernelText(kernel);
-  return headerOf(constants) + declarations(bindings) + activationText(constants) + unroll(text, constants);
+  return (
+    headerOf(constants) + declarations(bindings) + activationText(constants) + unroll(text, constants, asLoops)
+  );
 }
 
 export function kernelText(kernel: string): KernelText {
   const found = KERNELS[kernel as KernelName] as KernelText | undefined;
   if (!found) throw new Error(`There is no WebGPU kernel '${kernel}'.`);
   return found;
+}
+
+/** Whether a CPU plays the GPU: Chromium's SwiftShader, Mesa's lavapipe. Older browsers do not tell; then a real one is assumed. */
+function isSoftware(device: GPUDevice): boolean {
+  const info = device.adapterInfo as GPUAdapterInfo | undefined;
+  return info !== undefined && /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`);
 }
 
 export interface Compiled {
@@ -74,11 +82,13 @@ export interface Compiled {
 /** Pipelines of one device. */
 export class PipelineCache {
   readonly #device: GPUDevice;
+  readonly #isSoftware: boolean;
   readonly #compiled = new Map<string, Compiled>();
 
   constructor(device: GPUDevice) {
     observeDevice(device);
     this.#device = device;
+    this.#isSoftware = isSoftware(device);
   }
 
   /** Compiles at first use, blocking; `prepare` avoids that. */
@@ -122,7 +132,7 @@ export class PipelineCache {
       buffer: {type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const)},
     }));
     const layout = this.#device.createBindGroupLayout({label, entries});
-    const module = this.#device.createShaderModule({label, code: shaderOf(dispatch)});
+    const module = this.#device.createShaderModule({label, code: shaderOf(dispatch, this.#isSoftware)});
     return {
       layout,
       descriptor: {

@@ -3,6 +3,7 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import type {MatmulTile} from './tiling.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
 
 export function pointwise(
@@ -45,6 +46,12 @@ export function spatial(
   return grouped(lowering, stage, rows, shape, constants, ending, into);
 }
 
+/** Units of four vectors that a thread stages per step, of source and filter together. */
+function unitsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): number {
+  const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
+  return divideUp((TILE_K * (TILE_M + TILE_N)) / 16, team);
+}
+
 function matmul(
   lowering: Lowering,
   kernel: 'pointwise' | 'convolution',
@@ -73,6 +80,7 @@ function matmul(
     N: n,
     K: k,
     ...tile,
+    UNITS: unitsOf(tile),
     FILTER: lowering.packer.add({taps: source.taps, rows: rows.channels, columns: n, padRows: true}, filter),
     ...lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale}),
     HAS_SCALES: rows.scales !== undefined,

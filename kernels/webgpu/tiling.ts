@@ -98,7 +98,7 @@ export const MATMUL_TILES: readonly RatedTile[] = [
   rated([64, 16, 16, 4, 4, 1], 2, 0.408, 0.519),
   rated([32, 32, 16, 4, 4, 2], 1, 0.407, 0.441),
   rated([16, 32, 16, 4, 4, 2], 2, 0.39, 0.606),
-  rated([16, 16, 16, 2, 4, 4], 1, 0.345, 0.34),
+  rated([16, 16, 16, 4, 4, 4], 1, 0.345, 0.34),
   rated([16, 32, 16, 4, 4, 4], 1, 0.487, 1.035),
   rated([32, 32, 16, 4, 4, 4], 1, 0.765, 1.292),
 ];
@@ -107,11 +107,11 @@ const FLOAT_BYTES = 4;
 
 export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
   const invocations = (t.TILE_M / t.THREAD_M) * (t.TILE_N / t.THREAD_N) * t.SPLIT_K;
-  const stages = 2 * t.SPLIT_K * t.TILE_K * (t.TILE_M + t.TILE_N);
-  const sums = Math.max(4, (t.SPLIT_K - 1) * t.TILE_M * t.TILE_N);
+  const source = t.SPLIT_K * t.TILE_K * (t.TILE_M + 4);
+  const filter = Math.max(t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
   return (
     invocations <= limits.maxComputeInvocationsPerWorkgroup &&
-    FLOAT_BYTES * (stages + sums) <= limits.maxComputeWorkgroupStorageSize
+    FLOAT_BYTES * (source + filter) <= limits.maxComputeWorkgroupStorageSize
   );
 }
 

@@ -12,8 +12,11 @@ import type {Constants} from '../plan.js';
 
 const DIRECTIVE = /^( *)\/\/ unroll (\w+) < (.+)$/;
 
-/** @param extents values of the names in the directives: the kernel's constants and what its text derives from them. */
-export function unroll(text: string, extents: Constants): string {
+/**
+ * @param extents values of the names in the directives: the kernel's constants.
+ * @param asLoops writes `for` loops instead: a software GPU gains nothing from long texts and takes seconds to compile each.
+ */
+export function unroll(text: string, extents: Constants, asLoops = false): string {
   const lines = text.split('\n');
   const out: string[] = [];
   for (let at = 0; at < lines.length; at++) {
@@ -27,8 +30,10 @@ export function unroll(text: string, extents: Constants): string {
     const end = lines.indexOf(`${indent}}`, at);
     if (lines[at + 1] !== `${indent}{` || end < 0)
       throw new Error(`Braces at the indentation of '${line.trim()}' must follow it.`);
-    const body = unroll(lines.slice(at + 2, end).join('\n'), extents);
-    for (let value = 0; value < extentOf(extent, extents); value++)
+    const body = unroll(lines.slice(at + 2, end).join('\n'), extents, asLoops);
+    const count = extentOf(extent, extents);
+    if (asLoops) out.push(`${indent}for (var ${index} = 0u; ${index} < ${count}u; ${index}++) {`, body, `${indent}}`);
+    for (let value = 0; !asLoops && value < count; value++)
       out.push(`${indent}{`, `${indent}  const ${index} = ${value}u;`, body, `${indent}}`);
     at = end;
   }
