@@ -145,7 +145,7 @@ function matmulProblems(): MatmulProblem[] {
 /** A tile nothing is known of. */
 function ratedTile(text: string): RatedTile {
   const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text.split('.').map(Number); // prettier-ignore
-  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, step: Infinity, fixed: 0};
+  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
 }
 
 async function matmul(): Promise<void> {

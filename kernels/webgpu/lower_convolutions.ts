@@ -46,10 +46,10 @@ export function spatial(
   return grouped(lowering, stage, rows, shape, constants, ending, into);
 }
 
-/** Units of four vectors that a thread stages per step, of source and filter together. */
-function unitsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): number {
+/** What each thread stages per step: pairs of vectors of the source, vectors of the filter. */
+function loadsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): Constants {
   const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
-  return divideUp((TILE_K * (TILE_M + TILE_N)) / 16, team);
+  return {X_LOADS: divideUp((TILE_M * TILE_K) / 8, team), W_LOADS: divideUp((TILE_K * TILE_N) / 4, team)};
 }
 
 function matmul(
@@ -80,7 +80,7 @@ function matmul(
     N: n,
     K: k,
     ...tile,
-    UNITS: unitsOf(tile),
+    ...loadsOf(tile),
     FILTER: lowering.packer.add({taps: source.taps, rows: rows.channels, columns: n, padRows: true}, filter),
     ...lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale}),
     HAS_SCALES: rows.scales !== undefined,
