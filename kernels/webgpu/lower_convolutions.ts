@@ -119,8 +119,7 @@ function depthwise(
   const hasSums = ending.next?.op === 'gate';
   const hasMoments = ending.next?.op === 'layernorm';
   const tile = lowering.tiling.depthwise({shape, stage});
-  const strips = divideUp(shape[1], tile.STRIP_H) * divideUp(shape[2], tile.STRIP_W);
-  const parts = divideUp(strips, tile.STRIPS);
+  const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
   const statistics = hasSums
@@ -132,6 +131,9 @@ function depthwise(
   const constants: Constants = {
     ...window,
     ...tile,
+    // Input under one strip.
+    WINDOW_H: (tile.STRIP_H - 1) * stage.stride[0] + (stage.kernel[0] - 1) * stage.dilation[0] + 1,
+    WINDOW_W: (tile.STRIP_W - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1,
     FILTER: lowering.packer.add(
       {rows: taps, columns: stage.channels},
       {form: 'filter', filter: `${stage.name}Filter`},

@@ -150,6 +150,12 @@ fn main(
     workgroupBarrier();
   }
 
+  // The moments of the tile's rows, each by one thread: a row has NORM_BLOCKS statistics and THREADS_N threads that want it.
+  if (HAS_NORM) {
+    for (var r = local; r < TILE_M; r += WORKGROUP) { xTile[r] = momentsOf(min(rowOrigin + r, M - 1u)); }
+    workgroupBarrier();
+  }
+
   if (SPLIT_K > 1u) {
     if (team > 0u) {
       // unroll i < THREAD_M * THREAD_N / 4
@@ -172,7 +178,7 @@ fn main(
     let row = rowOrigin + (ty + (i / 4u) * THREADS_M) * 4u + i % 4u;
     if (M % TILE_M == 0u || row < M) {
       var moments = vec2f(0.0, 1.0);
-      if (HAS_NORM) { moments = momentsOf(row); }
+      if (HAS_NORM) { moments = xTile[row - rowOrigin]; }
       // unroll j < THREAD_N / 4
       {
         let n4 = n4Origin + tx + j * THREADS_N;
