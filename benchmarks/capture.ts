@@ -12,7 +12,7 @@ import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
 import {capture, type Capture} from '../src/capture/index.js';
-import {BackendAccess} from '../src/capture/backend_access.js';
+import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {artifactsOf} from '../src/convert/artifacts.js';

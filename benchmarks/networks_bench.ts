@@ -8,7 +8,7 @@ import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import {capture, type Capture} from '../src/capture/index.js';
-import {BackendAccess} from '../src/capture/backend_access.js';
+import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';

@@ -3,7 +3,7 @@
  * JavaScript costs microseconds per dispatch and not tens of them.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import {BackendAccess, missingFields} from './backend_access.js';
+import {BackendAccess, missingFields} from '../../kernels/webgpu/backend_access.js';
 import {type ExampleInputs, exampleValues, inputList, type Inputs, namedSpecs} from './inputs.js';
 import type {ImageOptions} from './image_input.js';
 import {type Prepared, prepare} from './prepare.js';

@@ -3,7 +3,7 @@
  * it: TF.js's own programs and raw kernels alike. Knows buffers, not tensors.
  */
 import {type BindingAccess, bindingAccess} from '../../kernels/webgpu/observed_device.js';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {type BoundGroup, type Command, readsOf, type RecordedBuffer, writesOf} from './commands.js';
 import {MethodHooks} from './method_hooks.js';
 

@@ -1,7 +1,7 @@
 /** A program on the GPU: buffers of its own, bind groups made once, and one submit per prediction. */
 import * as tf from '@tensorflow/tfjs-core';
 import {type ArenaPlan, planArena} from './arena.js';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {RecordedBuffer, RecordedOutput} from './commands.js';
 import {constantData, type Location, PackedConstants, uploadsInOrder} from './constants.js';
 import {InputBuffers} from './input_buffers.js';

@@ -1,7 +1,7 @@
 /** What the capture must know of the backend and of shaders before it can record. */
 import * as tf from '@tensorflow/tfjs-core';
 import {parseBindings} from '../../kernels/webgpu/observed_device.js';
-import {missingFields} from '../../src/capture/backend_access.js';
+import {missingFields} from '../../kernels/webgpu/backend_access.js';
 import {capture} from '../../src/capture/index.js';
 import {onBackend} from '../support/environment.js';
 
@@ -34,8 +34,25 @@ describe('bindings of a WGSL text', () => {
 });
 
 onBackend('webgpu', 'access to the backend', () => {
-  it('finds all private fields', () => {
-    expect(missingFields(tf.backend())).toEqual([]);
+  it('finds all private fields, and names each that is not there', () => {
+    const backend = tf.backend();
+    expect(missingFields(backend)).toEqual([]);
+    const looked: string[] = [];
+    const watching = new Proxy(backend, {
+      get: (target, name) => {
+        looked.push(String(name));
+        return Reflect.get(target, name) as unknown;
+      },
+    });
+    missingFields(watching);
+    const names = new Set(looked);
+    expect(names.size).toBeGreaterThan(15);
+    for (const name of names) {
+      const without = new Proxy(backend, {
+        get: (target, asked) => (asked === name ? undefined : (Reflect.get(target, asked) as unknown)),
+      });
+      expect(missingFields(without)).withContext(name).toContain(name);
+    }
   });
 
   it('runs plainly where one is missing', async () => {
