@@ -133,7 +133,11 @@ export class CommandLog {
     const {queue} = this.#access;
     this.#hooks.replace(queue, 'submit', (submit) => (buffers) => {
       const list = [...buffers];
-      for (const buffer of list) this.commands.push(...(this.#finished.get(buffer) ?? []));
+      for (const buffer of list) {
+        const encoded = this.#finished.get(buffer);
+        if (encoded) this.commands.push(...encoded);
+        else this.#refuse('commands that were encoded before the run, as those of another capture are');
+      }
       submit(list);
     });
     this.#hooks.replace(
