@@ -13,6 +13,7 @@ import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
+import {inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 
 const {values, positionals} = parseArgs({
@@ -24,21 +25,11 @@ const {values, positionals} = parseArgs({
   },
 });
 const RUNS = Number(values.runs);
+const IN_FLIGHT = 4;
 const adapter = await useNodeWebGPU({flags: ['enable-dawn-features=allow_unsafe_apis']});
 console.log(JSON.stringify(adapter));
 
-const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
-
-async function medianOf(run: () => Promise<unknown>): Promise<number> {
-  for (let i = 0; i < 5; i++) await run();
-  const times: number[] = [];
-  for (let i = 0; i < RUNS; i++) {
-    const start = performance.now();
-    await run();
-    times.push(performance.now() - start);
-  }
-  return median(times);
-}
+const medianOf = (run: () => Promise<unknown>): Promise<number> => medianMs(RUNS, run);
 
 /** Milliseconds of one prediction among many in a row. */
 async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
@@ -51,7 +42,8 @@ async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
     tf.dispose(last);
     return (performance.now() - start) / count;
   };
-  await once(10);
+  const start = performance.now();
+  while (performance.now() - start < 500) await once(10); // See clock.ts.
   return median([await once(40), await once(40), await once(40)]);
 }
 
@@ -74,7 +66,7 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Record<st
   const inputName = declared?.[0]?.name ?? loaded.model.inputs[0]?.name ?? '';
   const fused: FusedModel = await fuse(loaded.model, {inputShapes: {[inputName]: shape}});
   const stockReplay = await capture(loaded.model, [x]);
-  const fusedReplay = await fused.capture([x]);
+  const fusedReplay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const [want, got] = [
     await firstOutput(stockReplay.predict([x])),
     await firstOutput(fusedReplay.predict([x])),
@@ -98,6 +90,10 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Record<st
     fusedMs: await medianOf(async () => read(fused.predict(x))),
     fusedReplayMs: await medianOf(() => fusedReplay.predictAsync([x])),
     fusedPipelinedMs: await pipelined(fusedReplay, x),
+    // With a read-back each.
+    fusedInFlightMs: await inFlightMs({runs: 4 * RUNS, inFlight: IN_FLIGHT}, () =>
+      fusedReplay.predictAsync([x]),
+    ),
     peakMB: fusedReplay.memory.peak / 2 ** 20,
     stockPeakMB: stockReplay.memory.sum / 2 ** 20,
     difference,
