@@ -54,7 +54,9 @@ async function equalityRow(
         say(`${place}, ${name} ${variant}: ${done} of ${predictions}, ${differing} differ`);
     },
   });
-  return {model: name, variant, products, place, ...result};
+  const row = {model: name, variant, products, place, ...result};
+  say(JSON.stringify(printable(row))); // should the program be cut short
+  return row;
 }
 
 export function passes(row: EqualityRow): boolean {
