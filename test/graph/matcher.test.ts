@@ -4,6 +4,7 @@ import {BLOCK_SPECS} from '../../ops/index.js';
 import {rewriteArtifacts} from '../../src/graph/index.js';
 import {expectSame} from '../support/compare_models.js';
 import {onBackend} from '../support/environment.js';
+import {layerNorm} from '../support/spelled_blocks.js';
 import {TestGraph} from '../support/test_graph.js';
 
 /** A convolution with bias and relu6 in one op. */
@@ -122,6 +123,34 @@ onBackend('cpu', 'matcher', () => {
 
   it('knows by its spec which kind of block gains by replacing a single dispatch', () => {
     expect(BLOCK_SPECS.filter(({replaces = 2}) => replaces < 2).map(({kind}) => kind)).toEqual(['BlockConv']);
+  });
+
+  const patches = {stride: 2, padding: 'VALID'};
+  it('takes a LayerNorm in front of a convolution in, its gain and offset into the filter', async () => {
+    const g = start();
+    const out = g.conv('conv', layerNorm(g, 'x', 8), [2, 2, 8, 12], patches);
+    const {blocks} = await expectSame(g.artifacts([out]), {feed});
+    expect(blocks.map(({block, stages, dispatches}) => [block, ...stages, dispatches.before])).toEqual([
+      ['BlockConv', 'norm', 'spatial 2×2 stride 2 → 12', 11],
+    ]);
+    expect(blocks[0]?.folded).toEqual(['spatialFilter', 'spatialBias']);
+  });
+
+  it('leaves the offset of a LayerNorm in front of zeros', async () => {
+    const g = start();
+    const out = g.conv('conv', layerNorm(g, 'x', 8), [3, 3, 8, 12]);
+    const {blocks} = await expectSame(g.artifacts([out]), {feed});
+    expect(blocks.map(({block, stages}) => [block, ...stages])).toEqual([
+      ['BlockConv', 'norm', 'spatial 3×3 → 12'],
+    ]);
+    expect(blocks[0]?.folded).toEqual([]);
+  });
+
+  it('leaves a LayerNorm outside that others read', async () => {
+    const g = start();
+    const norm = layerNorm(g, 'x', 8);
+    const outputs = [g.conv('conv', norm, [2, 2, 8, 12], patches), g.op('tanh', 'Tanh', [norm])];
+    expect(await kinds(g.artifacts(outputs))).toEqual(['BlockLayerNorm norm', 'BlockConv conv']);
   });
 
   it('prefers the larger block to two of one convolution', async () => {
