@@ -6,6 +6,7 @@ import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
   type DeviceLimits,
+  expandCandidates,
   MATMUL_TILES,
   matmulIsLegal,
   matmulTileOf,
@@ -40,7 +41,7 @@ async function compare(block: Block, input: readonly number[], change: Partial<T
   const out = executePlan(backend(), plan, x, packed);
   const got = tf.engine().makeTensorFromTensorInfo(out);
   const want = tf.tidy(() => reference(block, x, Object.fromEntries(weights)));
-  await expectClose(got, (await want.data()) as Float32Array, {name: plan.name, tolerance: 1e-5});
+  await expectClose(got, await want.data(), {name: plan.name, tolerance: 1e-5});
   tf.dispose([x, packed, got, want, ...weights.values()]);
 }
 
@@ -75,6 +76,27 @@ onBackend('webgpu', 'depth-wise tiles', () => {
       expect(tiles.length).toBeGreaterThan(8);
       for (const tile of tiles.filter((_, i) => i % 3 === 0))
         await compare(block, input, {depthwise: () => tile});
+    });
+  }
+});
+
+onBackend('webgpu', 'expansions in one dispatch with the depth-wise convolution', () => {
+  for (const [kernel, stride] of [
+    [3, 2],
+    [5, 1],
+  ] as const) {
+    it(`of ${kernel}×${kernel}, stride ${stride}`, async () => {
+      const stage = spatialStage('spatial', {kernel, stride, group: 1, channels: 48, activation: 'relu6'});
+      const block: Block = {
+        kind: 'BlockMBConv',
+        stages: [pointwiseStage('expand', 48, 'swish'), stage, pointwiseStage('project', 8)],
+      };
+      const input = [2, 9, 11, 10] as const;
+      const shape: [number, number, number, number] = [2, Math.ceil(9 / stride), Math.ceil(11 / stride), 48];
+      const tiles = expandCandidates({input: [...input], shape, stage}, limitsOf(backend().device));
+      expect(tiles.length).toBeGreaterThan(8);
+      for (const tile of tiles.filter((_, i) => i % 4 === 0))
+        await compare(block, input, {expandDepthwise: () => tile});
     });
   }
 });

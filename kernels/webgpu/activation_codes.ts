@@ -27,7 +27,12 @@ export function activationConstants(name: ActivationSlot, activation: Activation
 }
 
 /** Places in the kernels where an activation stands, and the function each calls there. */
-const SLOTS = {ACTIVATION: 'activate', RESIDUAL_ACTIVATION: 'activateSum', GATE: 'gateOf'} as const;
+const SLOTS = {
+  ACTIVATION: 'activate',
+  RESIDUAL_ACTIVATION: 'activateSum',
+  GATE: 'gateOf',
+  EXPAND_ACTIVATION: 'activateExpanded',
+} as const;
 export type ActivationSlot = keyof typeof SLOTS;
 
 /** The activation functions a kernel with these constants calls: each once, and per slot one that names it. */

@@ -2,6 +2,7 @@
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
+import {activationConstants} from './activation_codes.js';
 import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import type {MatmulTile} from './tiling.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
@@ -14,8 +15,37 @@ export function pointwise(
   into: BufferName | undefined,
 ): Rows {
   const rows = given.joined ? blur(lowering, {taps: 1, stride: 1, mode: 'zero'}, given, undefined) : given;
+  const expanded = expansion(lowering, stage, rows, ending);
+  if (expanded) return expanded;
   const shape: Shape4D = [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels];
   return matmul(lowering, 'pointwise', stage, rows, shape, {taps: 1, constants: {}}, ending, into);
+}
+
+/**
+ * An expansion that the depth-wise convolution behind it makes for itself, tile by tile, where the planner says that this is
+ * faster than a dispatch of its own: the rows as they are, with what is to be done to them.
+ */
+function expansion(
+  lowering: Lowering,
+  stage: PointwiseStage,
+  rows: Rows,
+  {next, scale, residual}: Ending,
+): Rows | undefined {
+  if (next?.op !== 'spatial' || next.group !== 1 || next.channels !== stage.channels) return undefined;
+  if (rows.norm || rows.scales || rows.rowOffset || scale || residual) return undefined;
+  const [n, h, w] = rows.shape;
+  const {shape} = windowOf(next, rows.shape);
+  const tile = lowering.tiling.expandDepthwise({input: rows.shape, shape, stage: next});
+  return tile && {...rows, shape: [n, h, w, stage.channels], expand: {stage, tile}};
+}
+
+function windowOf(stage: SpatialStage, input: Shape4D): {shape: Shape4D; top: number; left: number} {
+  const [n, h, w] = input;
+  const [top, bottom, left, right] = resolvePad(stage, input);
+  const reach = (axis: 0 | 1): number => (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;
+  const height = Math.floor((h + top + bottom - reach(0)) / stage.stride[0]) + 1;
+  const width = Math.floor((w + left + right - reach(1)) / stage.stride[1]) + 1;
+  return {shape: [n, height, width, stage.channels], top, left};
 }
 
 export function spatial(
@@ -25,18 +55,14 @@ export function spatial(
   ending: Ending,
   into: BufferName | undefined,
 ): Rows {
-  const [n, h, w] = rows.shape;
-  const [top, bottom, left, right] = resolvePad(stage, rows.shape);
-  const reach = (axis: 0 | 1): number => (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;
-  const height = Math.floor((h + top + bottom - reach(0)) / stage.stride[0]) + 1;
-  const width = Math.floor((w + left + right - reach(1)) / stage.stride[1]) + 1;
-  const shape: Shape4D = [n, height, width, stage.channels];
+  const {shape, top, left} = windowOf(stage, rows.shape);
   const constants = {
     ...windowConstants(stage.kernel, stage.stride, [top, left]),
     DILATION_H: stage.dilation[0],
     DILATION_W: stage.dilation[1],
     ...mapConstants(rows.shape, shape),
   };
+  if (rows.expand) return depthwise(lowering, stage, rows, shape, constants, ending, into);
   if (stage.group === rows.channels && !(stage.group === 1 && stage.channels > 1)) {
     const taps = stage.kernel[0] * stage.kernel[1];
     return matmul(lowering, 'convolution', stage, rows, shape, {taps, constants}, ending, into);
@@ -133,7 +159,8 @@ function depthwise(
 ): Rows {
   const hasSums = ending.next?.op === 'gate';
   const hasMoments = ending.next?.op === 'layernorm';
-  const tile = lowering.tiling.depthwise({shape, stage});
+  const {expand} = rows;
+  const tile = expand?.tile ?? lowering.tiling.depthwise({shape, stage});
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
@@ -154,21 +181,43 @@ function depthwise(
       {form: 'filter', filter: `${stage.name}Filter`},
     ),
     ...lowering.ending(stage, ending, {}),
+    ...(expand ? expandConstants(lowering, expand.stage, rows.channels) : {}),
     HAS_SUMS: hasSums,
     SUM_PARTS: parts,
     HAS_MOMENTS: hasMoments,
   };
-  const emitted = lowering.emit('depthwise', rows, shape, {
-    constants,
-    buffers: {statistics},
-    workgroups: [parts, blocks, shape[0]],
-    macs: elements(shape) * taps,
-    weights: taps * stage.channels,
-    ending,
-    into,
-  });
+  const expandMacs = expand ? elements(rows.shape) * rows.channels : 0;
+  const emitted = lowering.emit(
+    expand ? 'expandDepthwise' : 'depthwise',
+    {...rows, expand: undefined},
+    shape,
+    {
+      constants,
+      buffers: {statistics},
+      workgroups: [parts, blocks, shape[0]],
+      macs: elements(shape) * taps + expandMacs,
+      weights: (taps + (expand ? rows.channels : 0)) * stage.channels,
+      ending,
+      into,
+    },
+  );
   if (hasSums) return {...emitted, sums: {buffer: statistics, parts}};
   return hasMoments ? {...emitted, moments: {buffer: statistics, blocks}} : emitted;
+}
+
+function expandConstants(lowering: Lowering, stage: PointwiseStage, channels: number): Constants {
+  const filter: WeightValue = {form: 'filter', filter: `${stage.name}Filter`};
+  return {
+    EXPAND_FILTER: lowering.packer.add({rows: channels, columns: stage.channels, padRows: true}, filter),
+    HAS_EXPAND_BIAS: stage.bias,
+    EXPAND_BIAS: stage.bias ? lowering.packer.vector(`${stage.name}Bias`, stage.channels) : 0,
+    ...lowering.slope(
+      'EXPAND_SLOPE',
+      stage.activation.fn === 'prelu' ? `${stage.name}Alpha` : undefined,
+      stage.channels,
+    ),
+    ...activationConstants('EXPAND_ACTIVATION', stage.activation),
+  };
 }
 
 function grouped(

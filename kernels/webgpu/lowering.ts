@@ -13,7 +13,7 @@ import {
   type WeightValue,
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {MOST_WORKGROUPS, type Tiling} from './tiling.js';
+import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import type {RowKernel} from './wgsl/index.js';
 
 /** A map between dispatches, with what the next one has to apply as it reads it. */
@@ -30,6 +30,8 @@ export interface Rows {
   /** Sums over pixels the depth-wise kernel already took. */
   readonly sums?: {readonly buffer: BufferName; readonly parts: number};
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
+  /** These rows are to be expanded by a 1×1 convolution as they are read; 'shape' is that of the expansion. */
+  readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
   /** The block's input is to be read behind these channels. */
   readonly joined?: boolean;
 }

@@ -4,8 +4,10 @@
  * registers, and every output row that it reaches takes its taps from there. Neighbouring threads hold neighbouring
  * channels, so loads coalesce.
  *
- * Copying the tile's input into workgroup memory first, zeros included, was slower on an H200, for 7×7 windows too (114
- * against 32 µs at [32, 28, 28, 192]): the cache serves the overlapping windows, and workgroup memory costs occupancy.
+ * The input comes from one of the two sources below: a map in device memory, or the 1×1 expansion of one, made tile by tile in
+ * workgroup memory so that the expanded map never reaches device memory. Copying a plain map there first was slower on an
+ * H200, for 7×7 windows too (114 against 32 µs at [32, 28, 28, 192]): the cache serves overlapping windows, and
+ * workgroup memory costs occupancy.
  *
  * For a squeeze-and-excite gate it also sums its outputs per channel (HAS_SUMS); for a LayerNorm it takes, per pixel, mean
  * and squared deviations over its channels (HAS_MOMENTS).
@@ -22,11 +24,6 @@ const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 
 var<workgroup> parts: array<vec4f, select(1u, WORKGROUP, HAS_SUMS)>;
 var<workgroup> moment: array<f32, select(1u, WORKGROUP * STRIP_PIXELS, HAS_MOMENTS)>;  // [strip][pixel][lane]
-
-fn input4(image: u32, iy: i32, ix: i32, c4: u32) -> vec4f {
-  if (iy < 0 || ix < 0 || iy >= i32(IN_HEIGHT) || ix >= i32(IN_WIDTH) || c4 >= C4) { return vec4f(0.0); }
-  return readX((image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix), c4);
-}
 
 // Sum over the lanes of 'strip' for one pixel, in a fixed order.
 fn sumLanes(strip: u32, pixel: u32) -> f32 {
@@ -49,8 +46,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let tileX = (group.x % TILES_X) * TILE_W;
   let stripY = (strip / STRIPS_X) * STRIP_H;  // within the tile
   let stripX = (strip % STRIPS_X) * STRIP_W;
-  let originY = i32((tileY + stripY) * STRIDE_H) - PAD_TOP;  // of the strip's input
-  let originX = i32((tileX + stripX) * STRIDE_W) - PAD_LEFT;
+  let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);  // of the tile's input
+  prepare(image, origin, c4, local);
 
   var acc: array<vec4f, STRIP_PIXELS>;  // [STRIP_H][STRIP_W]
   let tapColumn = FILTER / 4u + min(c4, C4 - 1u);
@@ -59,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var line: array<vec4f, WINDOW_W>;
     // unroll wx < WINDOW_W
     {
-      line[wx] = input4(image, originY + i32(wy), originX + i32(wx), c4);
+      line[wx] = tap(image, origin, vec2u(stripY * STRIDE_H + wy, stripX * STRIDE_W + wx), c4, lane);
     }
     // unroll sy < STRIP_H
     {
@@ -136,5 +133,81 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       }
     }
   }
+}
+`;
+
+/** A map in device memory: nothing to prepare; zero around it. */
+export const mapSource = /* wgsl */ `
+fn prepare(image: u32, origin: vec2i, c4: u32, local: u32) {}
+
+// The input at 'at' from the tile's origin.
+fn tap(image: u32, origin: vec2i, at: vec2u, c4: u32, lane: u32) -> vec4f {
+  let y = origin.x + i32(at.x);
+  let x = origin.y + i32(at.y);
+  if (y < 0 || x < 0 || y >= i32(IN_HEIGHT) || x >= i32(IN_WIDTH) || c4 >= C4) { return vec4f(0.0); }
+  return readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), c4);
+}
+`;
+
+/**
+ * The expansion of x by a 1×1 convolution: expanded = activation(x · W + b) for the pixels under the tile, zero around the map.
+ * Pixels under the edges of two tiles are made twice. A thread makes PIXELS pixels of its group of four channels, so that
+ * a vector of the filter serves that many.
+ */
+export const expandSource = /* wgsl */ `
+const K4 = (X_CHANNELS + 3u) / 4u;
+const PATCH_H = (STRIPS_Y * STRIP_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
+const PATCH_W = (STRIPS_X * STRIP_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
+const PATCH = PATCH_H * PATCH_W;
+const TURNS = (PATCH + PIXELS - 1u) / PIXELS;
+
+var<workgroup> expanded: array<vec4f, PATCH * LANES>;  // [PATCH_H][PATCH_W][LANES]
+
+fn prepare(image: u32, origin: vec2i, c4: u32, local: u32) {
+  let lane = local % LANES;
+  let column = min(c4, C4 - 1u);
+  // Pixels of one turn lie TURNS apart, so that the threads of a turn read neighbours.
+  for (var turn = local / LANES; turn < TURNS; turn += STRIPS) {
+    var rows: array<u32, PIXELS>;
+    var acc: array<vec4f, PIXELS>;
+    // unroll i < PIXELS
+    {
+      let pixel = min(turn + i * TURNS, PATCH - 1u);
+      let y = clamp(origin.x + i32(pixel / PATCH_W), 0, i32(IN_HEIGHT) - 1);
+      let x = clamp(origin.y + i32(pixel % PATCH_W), 0, i32(IN_WIDTH) - 1);
+      rows[i] = (image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x);
+      if (HAS_EXPAND_BIAS) { acc[i] = weights[EXPAND_BIAS / 4u + column]; }
+    }
+    for (var k4 = 0u; k4 < K4; k4++) {
+      let filterAt = EXPAND_FILTER / 4u + k4 * 4u * C4 + column;
+      let w0 = weights[filterAt];
+      let w1 = weights[filterAt + C4];
+      let w2 = weights[filterAt + 2u * C4];
+      let w3 = weights[filterAt + 3u * C4];
+      // unroll i < PIXELS
+      {
+        let value = readX(rows[i], k4);
+        acc[i] = fma(vec4f(value.x), w0, acc[i]);
+        acc[i] = fma(vec4f(value.y), w1, acc[i]);
+        acc[i] = fma(vec4f(value.z), w2, acc[i]);
+        acc[i] = fma(vec4f(value.w), w3, acc[i]);
+      }
+    }
+    var slope = vec4f(0.0);
+    if (HAS_EXPAND_SLOPE) { slope = weights[EXPAND_SLOPE / 4u + column]; }
+    // unroll i < PIXELS
+    {
+      let pixel = turn + i * TURNS;
+      let y = origin.x + i32(pixel / PATCH_W);
+      let x = origin.y + i32(pixel % PATCH_W);
+      let isInside = y >= 0 && x >= 0 && y < i32(IN_HEIGHT) && x < i32(IN_WIDTH);
+      if (pixel < PATCH) { expanded[pixel * LANES + lane] = select(vec4f(0.0), activateExpanded(acc[i], slope), isInside); }
+    }
+  }
+  workgroupBarrier();
+}
+
+fn tap(image: u32, origin: vec2i, at: vec2u, c4: u32, lane: u32) -> vec4f {
+  return expanded[(at.x * PATCH_W + at.y) * LANES + lane];
 }
 `;

@@ -1,7 +1,7 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, vectorAccess} from './access.js';
-import {depthwiseText} from './depthwise.js';
+import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
@@ -21,7 +21,14 @@ const BODIES = {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, windowSource, matmulText],
   },
-  depthwise: {bindings: [read('weights'), write('statistics')], pieces: [epilogueText, depthwiseText]},
+  depthwise: {
+    bindings: [read('weights'), write('statistics')],
+    pieces: [epilogueText, depthwiseText, mapSource],
+  },
+  expandDepthwise: {
+    bindings: [read('weights'), write('statistics')],
+    pieces: [epilogueText, depthwiseText, expandSource],
+  },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
   merge: {bindings: [read('weights')], pieces: [epilogueText, mergeText]},
