@@ -116,7 +116,7 @@ export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
 }
 
 /** Microseconds until a dispatch that waited for the one before it has begun. */
-const LAUNCH = 2;
+export const LAUNCH = 2;
 
 /** Microseconds: the launch, and waves of workgroups times what one wave takes. */
 export function estimateMatmul(t: RatedTile, {m, n, k}: MatmulProblem, {processors}: DeviceLimits): number {
