@@ -89,6 +89,16 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
 }
 
+/** The blocks of a rewritten model, by the names of their nodes. @throws {ModelError} for damaged artifacts. */
+export function blocksOf(
+  artifacts: tf.io.ModelArtifacts,
+): readonly {readonly name: string; readonly block: Block}[] {
+  return [...importGraph(artifacts).nodes.values()].flatMap((node) => {
+    const block = blockOf(node);
+    return block ? [{name: node.name, block}] : [];
+  });
+}
+
 function checkKept(graph: Graph, name: string): string {
   const node = name.split(':')[0] ?? name;
   if (!graph.nodes.has(node))

@@ -1,0 +1,48 @@
+/** Explains the plans of a loaded model on the current device, and those of a model file on a device that need not be there. */
+import * as tf from '@tensorflow/tfjs-core';
+import {type DeviceModel, H200} from '../../kernels/webgpu/device_model.js';
+import {explainBlock} from '../../kernels/webgpu/explain.js';
+import {tunedOf} from '../../kernels/webgpu/index.js';
+import type {Converted} from '../convert/convert.js';
+import {blocksOf} from '../graph/index.js';
+import {plansOfModel, type Values, type Warmable, zerosFor} from '../warmup.js';
+import {Explanation} from './explanation.js';
+import {currentWebGPU, measureDevice} from './measure_device.js';
+
+export interface ExplainModelOptions {
+  /** Figures the estimates are made with; those of the current device are measured unless given. Plans are made for its limits. */
+  readonly device?: DeviceModel;
+}
+
+/** @throws where the current backend is not WebGPU, and as the model's predict. */
+export async function explainModel(
+  model: Warmable,
+  inputs: Values | undefined,
+  options: ExplainModelOptions,
+): Promise<Explanation> {
+  const backend = currentWebGPU('explain');
+  const feeds = inputs ?? zerosFor(model.inputs, 'explain');
+  try {
+    const plans = plansOfModel(model, feeds);
+    const device = options.device ?? (await measureDevice(backend));
+    const tuned = tunedOf(backend.device);
+    return new Explanation(
+      device,
+      plans.map(({block, input}) => ({plan: explainBlock(block, input, {device, tuned})})),
+    );
+  } finally {
+    if (inputs === undefined) tf.dispose(feeds);
+  }
+}
+
+/** By estimates alone. Blocks are explained at the shapes of the report. */
+export function explainConverted({artifacts, report}: Converted, device: DeviceModel = H200): Explanation {
+  const blocks = new Map(blocksOf(artifacts).map(({name, block}) => [name, block]));
+  return new Explanation(
+    device,
+    report.blocks.flatMap(({at, input}) => {
+      const block = blocks.get(at);
+      return block ? [{at, plan: explainBlock(block, input, {device})}] : [];
+    }),
+  );
+}

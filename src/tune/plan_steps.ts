@@ -1,0 +1,121 @@
+/** The two ways to run a block, ready to be timed on buffers of their own: as planned, and as stock ops by its reference. */
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import * as tf from '@tensorflow/tfjs-core';
+import type {Dispatch, Plan} from '../../kernels/plan.js';
+import {kernelText, type PipelineCache} from '../../kernels/webgpu/compile.js';
+import {observeDevice} from '../../kernels/webgpu/observed_device.js';
+import {type Block, reference, traceBlock} from '../../ops/index.js';
+import {BackendAccess} from '../capture/backend_access.js';
+import type {Command, DispatchCommand, RecordedBuffer} from '../capture/commands.js';
+import {record} from '../capture/record.js';
+import {seededRandom} from '../profile/statistics.js';
+import type {TimedDispatch, TimedStep} from './gpu_clock.js';
+import type {ScratchBuffers} from './scratch_buffers.js';
+
+const product = (shape: readonly number[]): number => shape.reduce((all, size) => all * size, 1);
+
+/** Bytes of each buffer that the plans name, enough for every one of them. */
+export function bufferSizes(plans: readonly Plan[]): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>();
+  for (const {input, output, weights, scratch} of plans) {
+    const named = [['x', product(input)], ['out', product(output)], ['weights', weights.size], ...Object.entries(scratch)] as const; // prettier-ignore
+    for (const [name, elements] of named) sizes.set(name, Math.max(sizes.get(name) ?? 0, 4 * elements));
+  }
+  return sizes;
+}
+
+/** What plans are timed with: pipelines that are compiled, and buffers of the sizes of `bufferSizes`. */
+export interface Bench {
+  readonly device: GPUDevice;
+  readonly pipelines: PipelineCache;
+  readonly buffers: ScratchBuffers;
+  readonly sizes: ReadonlyMap<string, number>;
+}
+
+export function stepOf(dispatch: Dispatch, {device, pipelines, buffers, sizes}: Bench): TimedDispatch {
+  const {pipeline, layout} = pipelines.get(dispatch);
+  const entries = kernelText(dispatch.kernel).bindings.map(({name, access}, binding) => {
+    const buffer = dispatch.buffers[name.replace('Scalars', '')] ?? 'unused';
+    const key = buffer === 'unused' ? `unused ${access} ${binding}` : buffer;
+    return {binding, resource: {buffer: buffers.get(key, sizes.get(buffer) ?? 16)}};
+  });
+  const group = device.createBindGroup({layout, entries});
+  return {kind: 'dispatch', pipeline, groups: [group], workgroups: dispatch.workgroups};
+}
+
+/**
+ * Runs the block's reference on the backend, writes its commands down, and binds them to `buffers`.
+ * @returns undefined where the reference does something that cannot be repeated.
+ */
+export async function referenceSteps(
+  backend: WebGPUBackend,
+  block: Block,
+  input: readonly number[],
+  buffers: ScratchBuffers,
+): Promise<readonly TimedStep[] | undefined> {
+  observeDevice(backend.device);
+  const random = seededRandom(2);
+  const noise = Float32Array.from({length: 4096}, () => 0.2 * (random() - 0.5));
+  const values = (shape: readonly number[]): Float32Array => {
+    const all = new Float32Array(product(shape));
+    for (let at = 0; at < all.length; at += noise.length) all.set(noise.subarray(0, all.length - at), at);
+    return all;
+  };
+  const weights = Object.fromEntries(
+    traceBlock(block, input).weights.map(({name, shape}) => [name, tf.tensor(values(shape), [...shape])]),
+  );
+  try {
+    const run = ([x]: readonly tf.Tensor[]): {name: string; tensor: tf.Tensor}[] => [
+      {name: 'out', tensor: reference(block, x as tf.Tensor, weights)}, // One input goes in.
+    ];
+    const x = {values: values(input), shape: input, dtype: 'float32'} as const;
+    const access = new BackendAccess(backend);
+    await record(access, {run}, [x]); // Uploads the weights and compiles; what follows is only the ops.
+    const outcome = await record(access, {run}, [x]);
+    if (outcome.kind !== 'recording') return undefined;
+    return bindCommands(backend.device, outcome.recording.commands, buffers);
+  } finally {
+    tf.dispose(weights);
+  }
+}
+
+/** Undefined where a command is no dispatch, copy or upload. Every life of a buffer gets a buffer of its own. */
+function bindCommands(
+  device: GPUDevice,
+  commands: readonly Command[],
+  buffers: ScratchBuffers,
+): readonly TimedStep[] | undefined {
+  const bufferOf = (life: RecordedBuffer): GPUBuffer => buffers.get(life, life.size);
+  const steps: TimedStep[] = [];
+  for (const command of commands) {
+    if (command.kind === 'upload') {
+      // Uniforms, whose values stay: written once.
+      device.queue.writeBuffer(bufferOf(command.target), command.offset, command.data);
+    } else if (command.kind === 'copy') {
+      const [source, target] = [bufferOf(command.source), bufferOf(command.target)];
+      steps.push({kind: 'copy', source, target, size: command.size});
+    } else if (command.kind === 'dispatch' && !command.indirect) {
+      steps.push(bindDispatch(device, command, bufferOf));
+    } else return undefined;
+  }
+  return steps;
+}
+
+function bindDispatch(
+  device: GPUDevice,
+  {pipeline, groups, workgroups}: DispatchCommand,
+  bufferOf: (life: RecordedBuffer) => GPUBuffer,
+): TimedDispatch {
+  const bound = [...groups]
+    .sort((a, b) => a.index - b.index)
+    .map(({layout, bindings}) =>
+      device.createBindGroup({
+        layout,
+        entries: bindings.map(({binding, buffer, offset, size}) => ({
+          binding,
+          resource: {buffer: bufferOf(buffer), offset, size},
+        })),
+      }),
+    );
+  return {kind: 'dispatch', pipeline, groups: bound, workgroups};
+}
