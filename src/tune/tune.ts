@@ -51,16 +51,24 @@ export async function tuneModel(
   const backend = currentWebGPU('tune');
   const feeds = inputs ?? zerosFor(model.inputs, 'tune');
   try {
-    const plans = distinctPlans(plansOfModel(model, feeds));
-    const device = options.device ?? (await measureDevice(backend));
-    const clock = new GpuClock(backend.device);
-    try {
-      return await new Tuning(backend, plans, clock, device, options).run();
-    } finally {
-      clock.destroy();
-    }
+    return await tunePlans(backend, plansOfModel(model, feeds), options);
   } finally {
     if (inputs === undefined) tf.dispose(feeds);
+  }
+}
+
+/** The same for the blocks of these plans, on the current backend. */
+export async function tunePlans(
+  backend: WebGPUBackend,
+  plans: readonly Plan[],
+  options: TuneOptions,
+): Promise<TuneReport> {
+  const device = options.device ?? (await measureDevice(backend));
+  const clock = new GpuClock(backend.device);
+  try {
+    return await new Tuning(backend, distinctPlans(plans), clock, device, options).run();
+  } finally {
+    clock.destroy();
   }
 }
 
