@@ -17,7 +17,7 @@ import {H200} from '../kernels/webgpu/device_model.js';
 import {buildGraphModel, findArchitecture, makeNetwork} from '../models/index.js';
 import type {Shape4D} from '../ops/index.js';
 import {convert} from '../src/convert/convert.js';
-import {blocksOf} from '../src/graph/index.js';
+import {fusedBlocks} from '../src/graph/index.js';
 import {readTuned, useNodeWebGPU, writeTuned} from '../src/node.js';
 import {GpuClock} from '../src/tune/gpu_clock.js';
 import {timeBlock, tunePlans} from '../src/tune/tune.js';
@@ -65,16 +65,12 @@ async function blocksOfArchitecture(name: string): Promise<readonly NetworkBlock
   const network = makeNetwork(findArchitecture(name));
   const zeros = ({shape}: {shape: readonly number[]}): Float32Array =>
     new Float32Array(shape.reduce((a, b) => a * b, 1));
-  const {artifacts, report} = convert(await buildGraphModel(network, zeros));
-  const blocks = new Map(blocksOf(artifacts).map((one) => [one.name, one.block]));
+  const {artifacts} = convert(await buildGraphModel(network, zeros));
   const distinct = new Map<string, NetworkBlock>();
-  for (const {at, input} of report.blocks) {
-    const block = blocks.get(at);
-    if (!block) throw new Error(`The report names a block '${at}' that is not in the model.`);
+  for (const {name: at, block, input} of fusedBlocks(artifacts)) {
     const key = blockKey(block, input);
     const known = distinct.get(key);
-    const [, h = 1, w = 1, c = 1] = input;
-    distinct.set(key, {name: known?.name ?? at, block, input: [1, h, w, c], count: (known?.count ?? 0) + 1});
+    distinct.set(key, {name: known?.name ?? at, block, input, count: (known?.count ?? 0) + 1});
   }
   return [...distinct.values()];
 }

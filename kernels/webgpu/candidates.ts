@@ -41,6 +41,12 @@ const FLOAT_BYTES = 4;
 const FMA4 = 8;
 const LOAD4 = 32;
 
+/** A cache line of 128 bytes. Neighbouring threads that read less of one in a row make each load dearer by that. */
+const LINE4 = 8;
+
+const loadCost = (lanes: number, vectors: number): number =>
+  LOAD4 * Math.max(1, Math.min(LINE4, vectors) / lanes);
+
 const isWithin = (threads: number, floats: number, limits: DeviceLimits): boolean =>
   threads <= limits.maxComputeInvocationsPerWorkgroup &&
   FLOAT_BYTES * floats <= limits.maxComputeWorkgroupStorageSize;
@@ -101,9 +107,10 @@ const depthwise: TileRow<ProblemOf<'depthwise'>, DepthwiseTile> = {
     const reach = (axis: 0 | 1, outputs: number): number =>
       (outputs - 1) * stage.stride[axis] + (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;
     const loads = reach(0, STRIP_H) * reach(1, STRIP_W) + kh * kw * STRIP_H;
-    const perThread = FMA4 * STRIP_H * STRIP_W * kh * kw + LOAD4 * loads;
+    const vectors = divideUp(stage.channels, 4);
+    const perThread = FMA4 * STRIP_H * STRIP_W * kh * kw + loadCost(LANES, vectors) * loads;
     const groups = divideUp(divideUp(h, STRIP_H) * divideUp(w, STRIP_W), STRIPS);
-    const workgroups = n * groups * divideUp(divideUp(stage.channels, 4), LANES);
+    const workgroups = n * groups * divideUp(vectors, LANES);
     const workgroup = LANES * STRIPS;
     const spilled = STRIP_H * STRIP_W + reach(1, STRIP_W) > MOST_VECTORS ? 2 : 1;
     return processorTime(
@@ -132,7 +139,7 @@ const grouped: TileRow<ProblemOf<'grouped'>, TileOf<'grouped'>> = {
     const workgroups = n * divideUp(h * divideUp(w, STRIP), STRIPS) * across;
     const used = (n * h * w * divideUp(c, 4)) / (workgroups * threads * STRIP);
     const vectors = cost.macs / 4;
-    const operations = FMA4 * vectors + LOAD4 * (vectors / 4 + vectors / STRIP);
+    const operations = FMA4 * vectors + loadCost(LANES, divideUp(c, 4)) * (vectors / 4 + vectors / STRIP);
     return processorTime({operations: operations / used, workgroups, workgroup: threads}, device);
   },
 };
@@ -147,7 +154,8 @@ const normalize: TileRow<ProblemOf<'normalize'>, TileOf<'normalize'>> = {
     const vectors = divideUp(divideUp(channels, 4), LANES) * LANES;
     const workgroups = divideUp(rows * LANES, WORKGROUP);
     // Each vector is read three times; each step of the two sums over lanes waits for two barriers.
-    const operations = rows * (3 * LOAD4 * vectors + 2 * LANES * Math.log2(LANES) * LOAD4);
+    const operations =
+      rows * (3 * loadCost(LANES, divideUp(channels, 4)) * vectors + 2 * LANES * Math.log2(LANES) * LOAD4);
     return processorTime({operations, workgroups, workgroup: WORKGROUP}, device);
   },
 };
@@ -180,7 +188,7 @@ const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {
     const images = Math.max(1, Math.round(cost.bytes / (FLOAT_BYTES * pixels * channels)));
     const workgroups = images * SUM_PARTS * divideUp(divideUp(channels, 4), LANES);
     const steps = divideUp(divideUp(pixels, SUM_PARTS), ROWS) + ROWS / LANES;
-    const operations = workgroups * LANES * ROWS * steps * LOAD4;
+    const operations = workgroups * LANES * ROWS * steps * loadCost(LANES, divideUp(channels, 4));
     // Whoever reads the sums reads every part.
     const parts = images * SUM_PARTS * divideUp(channels, 4) * LOAD4;
     return processorTime({operations: operations + parts, workgroups, workgroup: LANES * ROWS}, device);

@@ -2,7 +2,7 @@
 import {parseArgs} from 'node:util';
 import {convert} from '../convert/convert.js';
 import {readModel} from '../node_models.js';
-import {explainConverted} from '../tune/explain_model.js';
+import {explainArtifacts} from '../tune/explain_model.js';
 import {type Command, print, progress, UsageError} from './command.js';
 import {reportText} from './report_text.js';
 import {parseShapes} from './shapes.js';
@@ -30,14 +30,13 @@ export const inspect: Command = {
     const [path, ...extra] = positionals;
     if (path === undefined || extra.length > 0) throw new UsageError('inspect takes one MODEL.');
     progress(`reading ${path}`);
-    const artifacts = await readModel(path);
+    const model = await readModel(path);
     progress('looking for blocks');
-    const converted = convert(artifacts, {inputShapes: parseShapes(values.shape ?? []), isFile: true});
+    const {artifacts, report} = convert(model, {inputShapes: parseShapes(values.shape ?? []), isFile: true});
     if (values.explain) {
-      const explanation = explainConverted(converted);
+      const explanation = explainArtifacts(artifacts);
       return print(values.json ? JSON.stringify(explanation, undefined, 2) : explanation.toString());
     }
-    const {report} = converted;
     print(values.json ? JSON.stringify(report, undefined, 2) : reportText(report));
   },
 };

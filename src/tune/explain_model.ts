@@ -3,8 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {type DeviceModel, H200} from '../../kernels/webgpu/device_model.js';
 import {explainBlock} from '../../kernels/webgpu/explain.js';
 import {tunedOf} from '../../kernels/webgpu/index.js';
-import type {Converted} from '../convert/convert.js';
-import {blocksOf} from '../graph/index.js';
+import {fusedBlocks} from '../graph/index.js';
 import {plansOfModel, type Values, type Warmable, zerosFor} from '../warmup.js';
 import {Explanation} from './explanation.js';
 import {currentWebGPU, measureDevice} from './measure_device.js';
@@ -35,14 +34,12 @@ export async function explainModel(
   }
 }
 
-/** By estimates alone. Blocks are explained at the shapes of the report. */
-export function explainConverted({artifacts, report}: Converted, device: DeviceModel = H200): Explanation {
-  const blocks = new Map(blocksOf(artifacts).map(({name, block}) => [name, block]));
-  return new Explanation(
+/** Of a rewritten model, by estimates alone, at the shapes its graph says or leaves to be assumed. */
+export const explainArtifacts = (artifacts: tf.io.ModelArtifacts, device: DeviceModel = H200): Explanation =>
+  new Explanation(
     device,
-    report.blocks.flatMap(({at, input}) => {
-      const block = blocks.get(at);
-      return block ? [{at, plan: explainBlock(block, input, {device})}] : [];
-    }),
+    fusedBlocks(artifacts).map(({name, block, input}) => ({
+      at: name,
+      plan: explainBlock(block, input, {device}),
+    })),
   );
-}
