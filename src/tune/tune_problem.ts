@@ -10,7 +10,7 @@ import {
 } from '../../kernels/webgpu/choices.js';
 import {keyOf} from '../../kernels/webgpu/compile.js';
 import type {DeviceModel} from '../../kernels/webgpu/device_model.js';
-import {rankTiles} from '../../kernels/webgpu/explain.js';
+import {rankTiles, type TileEstimate} from '../../kernels/webgpu/explain.js';
 import type {Tiling} from '../../kernels/webgpu/tiling.js';
 import type {TunedTile} from '../../kernels/webgpu/tuned.js';
 import {type ClockOptions, type GpuClock, type TimedStep} from './gpu_clock.js';
@@ -38,6 +38,8 @@ export interface Contest {
 /** What a tile must promise to be measured: at most so many times the lowest estimate, and a place among the first. */
 const WORTH_MEASURING = 2.5;
 const MOST_TILES = 12;
+/** Of tiles with the same estimate so many are enough, or variants of one would crowd out all others. */
+const MOST_ALIKE = 3;
 /** The same problem behind other activations or in front of other stages: so many of them count. */
 const MOST_SETTINGS = 3;
 /** A tile must beat the planner's by this to replace it; less is noise. */
@@ -46,6 +48,10 @@ const QUICK: ClockOptions = {samples: 3, milliseconds: 1};
 const CAREFUL: ClockOptions = {samples: 7, milliseconds: 2};
 const FINALISTS = 3;
 const WARM_UP_MS = 50;
+
+/** By the estimate, which then says nothing about which is better; `ranked` is in its order. */
+const isAlike = (one: TileEstimate, earlier: TileEstimate | undefined): boolean =>
+  earlier !== undefined && one.estimate.total < 1.001 * earlier.estimate.total;
 
 export function posedBy(plans: readonly Plan[], tiling: Tiling): readonly Posed[] {
   const posed = new Map<string, {choice: Choice; plans: Plan[]}>();
@@ -67,7 +73,10 @@ export function contestOf({choice, plans}: Posed, tiling: Tiling, device: Device
   const cost = owner?.cost ?? {macs: 0, bytes: 0};
   const ranked = rankTiles(choice, {device, cost});
   const best = ranked[0]?.estimate.total ?? 0;
-  const worth = ranked.filter(({estimate}) => estimate.total <= WORTH_MEASURING * best).slice(0, MOST_TILES);
+  const worth = ranked
+    .filter(({estimate}) => estimate.total <= WORTH_MEASURING * best)
+    .filter((one, at) => !isAlike(one, ranked[at - MOST_ALIKE]))
+    .slice(0, MOST_TILES);
   const others = worth.map(({tile}) => tile).filter((tile) => !sameTile(tile, choice.tile));
   const tiles = [choice.tile, ...others];
   const settings = new Map<string, Setting>();
