@@ -65,7 +65,7 @@ async function blocksOfArchitecture(name: string): Promise<readonly NetworkBlock
   const network = makeNetwork(findArchitecture(name));
   const zeros = ({shape}: {shape: readonly number[]}): Float32Array =>
     new Float32Array(shape.reduce((a, b) => a * b, 1));
-  const {artifacts} = convert(await buildGraphModel(network, zeros));
+  const {artifacts} = convert(await buildGraphModel(network, zeros, {size: 224}));
   const distinct = new Map<string, NetworkBlock>();
   for (const {name: at, block, input} of fusedBlocks(artifacts)) {
     const key = blockKey(block, input);

@@ -4,12 +4,16 @@ import {layers, sequential} from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type {Plan} from '../kernels/plan.js';
 import {sameTile, type TiledKernel, TILE_TABLE} from '../kernels/webgpu/candidates.js';
-import {lowerWithChoices, tilesOf} from '../kernels/webgpu/choices.js';
+import {lowerWithChoices, problemKey, tilesOf, withTile} from '../kernels/webgpu/choices.js';
+import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {H200} from '../kernels/webgpu/device_model.js';
 import {limitsOf, planFor, tilingOf, tunedOf} from '../kernels/webgpu/index.js';
+import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {type Block, reference, runBlock, traceBlock} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {fuse, type FusedModel, loadTuned, registerBlockKernels} from '../src/index.js';
+import {GpuClock} from '../src/tune/gpu_clock.js';
+import {contestOf, dispatchesOf, posedBy, winnerOf} from '../src/tune/tune_problem.js';
 import {plansOfModel} from '../src/warmup.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
@@ -123,6 +127,32 @@ onBackend('webgpu', 'tuning', () => {
     expect([again.problems.measured, again.blocks.measured]).toEqual([0, 0]);
     tf.dispose([x, before, after]);
     fused.dispose();
+  });
+
+  it('replaces a tile that does sixty times the work', async () => {
+    const {device} = backend();
+    const block: Block = {kind: 'BlockConv', stages: [pointwiseStage('conv', 16)]};
+    const large = {TILE_M: 128, TILE_N: 128, TILE_K: 8, THREAD_M: 8, THREAD_N: 8, SPLIT_K: 1};
+    const key = problemKey('matmul', {m: 16, n: 16, k: 256});
+    const tiling = withTile(tilingOf(device), key, large);
+    const plan = lowerBlock(block, [1, 4, 4, 256], tiling);
+    const [posed] = posedBy([plan], tiling);
+    const contest = posed && contestOf(posed, tiling, H200);
+    if (!contest) throw new Error('A product has tiles to choose between.');
+    expect(contest.tiles[0]).toEqual(large);
+    const small = contest.tiles.findIndex(({TILE_M, TILE_N}) => TILE_M === 16 && TILE_N === 16);
+    const two = <T>(all: readonly T[]): readonly T[] => all.filter((_, at) => at === 0 || at === small);
+    const [first] = contest.settings;
+    if (!first) throw new Error('The block poses the problem.');
+    const settings = [{plans: two(first.plans), dispatches: two(first.dispatches)}];
+    const duel = {choice: contest.choice, tiles: two(contest.tiles), settings};
+    const pipelines = new PipelineCache(device);
+    await pipelines.prepare(dispatchesOf(duel));
+    const clock = new GpuClock(device);
+    const winner = await winnerOf(duel, clock, {device, pipelines});
+    clock.destroy();
+    expect(winner?.tile).toEqual(duel.tiles[1]);
+    expect(winner && winner.microseconds > 0).toBe(true);
   });
 
   it('stops where its budget ends, and says so', async () => {

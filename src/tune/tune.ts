@@ -41,6 +41,7 @@ export interface TuneReport {
 /** Pipelines of so many problems compile together, before any of them is timed. */
 const BATCH = 8;
 const WARM_UP_MS = 50;
+const CAREFUL = {samples: 5, milliseconds: 5};
 
 /** What is known already is not measured again. @throws where the backend is not WebGPU, and as the model's predict. */
 export async function tuneModel(
@@ -199,8 +200,8 @@ export async function timeBlock(
     const bench = {device, pipelines, buffers: own, sizes: bufferSizes([plan])};
     const steps = plan.dispatches.map((dispatch) => stepOf(dispatch, bench));
     await clock.warmUp(steps, WARM_UP_MS);
-    const planMicroseconds = await clock.microseconds(steps, {samples: 5, milliseconds: 2});
-    const opsMicroseconds = await clock.microseconds(ops, {samples: 5, milliseconds: 2});
+    const planMicroseconds = await clock.microseconds(steps, CAREFUL);
+    const opsMicroseconds = await clock.microseconds(ops, CAREFUL);
     return planMicroseconds > 0 && opsMicroseconds > 0 ? {planMicroseconds, opsMicroseconds} : undefined;
   } finally {
     own.destroy();

@@ -44,8 +44,9 @@ const MOST_ALIKE = 3;
 const MOST_SETTINGS = 3;
 /** A tile must beat the planner's by this to replace it; less is noise. */
 const MARGIN = 0.98;
-const QUICK: ClockOptions = {samples: 3, milliseconds: 1};
-const CAREFUL: ClockOptions = {samples: 7, milliseconds: 2};
+/** A browser's timestamps have steps of 100 µs. */
+const QUICK: ClockOptions = {samples: 3, milliseconds: 2};
+const CAREFUL: ClockOptions = {samples: 5, milliseconds: 5};
 const FINALISTS = 3;
 const WARM_UP_MS = 50;
 
