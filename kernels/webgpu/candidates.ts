@@ -7,6 +7,7 @@ import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {
+  depthwiseCandidates,
   type DepthwiseTile,
   type DeviceLimits,
   estimateMatmul,
@@ -79,44 +80,27 @@ const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
   },
 };
 
-const STRIPS_TO_TRY: readonly (readonly [number, number])[] =
-  [[1, 2], [1, 4], [1, 7], [1, 8], [2, 2], [2, 4], [2, 7], [2, 8], [3, 4], [4, 4]]; // prettier-ignore
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
 /** Vectors a thread keeps; above, sums were seen to fall out of registers and cost several times more. */
 const MOST_VECTORS = 20;
 
 const depthwise: TileRow<ProblemOf<'depthwise'>, DepthwiseTile> = {
-  candidates: ({shape: [, h, w], stage}, limits) =>
-    STRIPS_TO_TRY.filter(([high, wide]) => high <= h && wide <= w).flatMap(([STRIP_H, STRIP_W]) =>
-      product(powersUpTo(divideUp(stage.channels, 4), 32), WORKGROUPS_TO_TRY)
-        .map(([LANES, threads]) => ({STRIP_H, STRIP_W, LANES, STRIPS: divideUp(threads, LANES)}))
-        .filter(({LANES, STRIPS}) => {
-          const strips = divideUp(h, STRIP_H) * divideUp(w, STRIP_W);
-          const threads = LANES * STRIPS;
-          // Four floats a thread for a gate's sums, one per pixel for a LayerNorm's moments.
-          return (
-            STRIPS < 2 * strips &&
-            divideUp(strips, STRIPS) <= MOST_WORKGROUPS &&
-            isWithin(threads, threads * Math.max(4, STRIP_H * STRIP_W), limits)
-          );
-        }),
+  candidates: ({shape, stage}, limits) =>
+    depthwiseCandidates(shape, stage, limits).filter(
+      ({TILE_H, TILE_W}) => divideUp(shape[1], TILE_H) * divideUp(shape[2], TILE_W) <= MOST_WORKGROUPS,
     ),
   estimate: (tile, {shape: [n, h, w], stage}, {device}) => {
-    const {STRIP_H, STRIP_W, LANES, STRIPS} = tile;
+    const {TILE_H, TILE_W, STRIP_H, STRIP_W, LANES} = tile;
     const [kh, kw] = stage.kernel;
     const reach = (axis: 0 | 1, outputs: number): number =>
       (outputs - 1) * stage.stride[axis] + (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;
     const loads = reach(0, STRIP_H) * reach(1, STRIP_W) + kh * kw * STRIP_H;
     const vectors = divideUp(stage.channels, 4);
     const perThread = FMA4 * STRIP_H * STRIP_W * kh * kw + loadCost(LANES, vectors) * loads;
-    const groups = divideUp(divideUp(h, STRIP_H) * divideUp(w, STRIP_W), STRIPS);
-    const workgroups = n * groups * divideUp(vectors, LANES);
-    const workgroup = LANES * STRIPS;
+    const workgroups = n * divideUp(h, TILE_H) * divideUp(w, TILE_W) * divideUp(vectors, LANES);
+    const workgroup = LANES * divideUp(TILE_H, STRIP_H) * divideUp(TILE_W, STRIP_W);
     const spilled = STRIP_H * STRIP_W + reach(1, STRIP_W) > MOST_VECTORS ? 2 : 1;
-    return processorTime(
-      {operations: spilled * perThread * workgroups * workgroup, workgroups, workgroup},
-      device,
-    );
+    return processorTime({operations: spilled * perThread * workgroups * workgroup, workgroups, workgroup}, device); // prettier-ignore
   },
 };
 

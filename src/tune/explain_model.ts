@@ -2,14 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {type DeviceModel, H200} from '../../kernels/webgpu/device_model.js';
 import {explainBlock} from '../../kernels/webgpu/explain.js';
-import {tunedOf} from '../../kernels/webgpu/index.js';
+import {limitsOf, tunedOf} from '../../kernels/webgpu/index.js';
 import {fusedBlocks} from '../graph/index.js';
 import {plansOfModel, type Values, type Warmable, zerosFor} from '../warmup.js';
 import {Explanation} from './explanation.js';
 import {currentWebGPU, measureDevice} from './measure_device.js';
 
 export interface ExplainModelOptions {
-  /** Figures the estimates are made with; those of the current device are measured unless given. Plans are made for its limits. */
+  /** Figures the estimates are made with; those of the current device are measured unless given. The limits are always its own. */
   readonly device?: DeviceModel;
 }
 
@@ -23,7 +23,8 @@ export async function explainModel(
   const feeds = inputs ?? zerosFor(model.inputs, 'explain');
   try {
     const plans = plansOfModel(model, feeds);
-    const device = options.device ?? (await measureDevice(backend));
+    const figures = options.device ?? (await measureDevice(backend));
+    const device = {...figures, limits: limitsOf(backend.device)};
     const tuned = tunedOf(backend.device);
     return new Explanation(
       device,

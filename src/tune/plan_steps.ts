@@ -5,7 +5,7 @@ import type {Dispatch, Plan} from '../../kernels/plan.js';
 import {kernelText, type PipelineCache} from '../../kernels/webgpu/compile.js';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
 import {type Block, reference, traceBlock} from '../../ops/index.js';
-import {BackendAccess} from '../capture/backend_access.js';
+import {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {Command, DispatchCommand, RecordedBuffer} from '../capture/commands.js';
 import {record} from '../capture/record.js';
 import type {TimedDispatch, TimedStep} from './gpu_clock.js';

@@ -9,7 +9,8 @@ import {blockKey} from '../../kernels/webgpu/choices.js';
 import {sameTile} from '../../kernels/webgpu/candidates.js';
 import {PipelineCache} from '../../kernels/webgpu/compile.js';
 import type {DeviceModel} from '../../kernels/webgpu/device_model.js';
-import {planFor, preparePlans, tilingOf, tunedOf} from '../../kernels/webgpu/index.js';
+import {limitsOf, planFor, preparePlans, tilingOf, tunedOf} from '../../kernels/webgpu/index.js';
+import type {DeviceLimits} from '../../kernels/webgpu/tiling.js';
 import type {BlockTiming} from '../../kernels/webgpu/tuned.js';
 import type {Timer} from '../profile/types.js';
 import {plansOfModel, type Values, type Warmable, zerosFor} from '../warmup.js';
@@ -64,7 +65,7 @@ export async function tunePlans(
   plans: readonly Plan[],
   options: TuneOptions,
 ): Promise<TuneReport> {
-  const device = options.device ?? (await measureDevice(backend));
+  const device = within(options.device ?? (await measureDevice(backend)), limitsOf(backend.device));
   const clock = new GpuClock(backend.device);
   try {
     return await new Tuning(backend, distinctPlans(plans), clock, device, options).run();
@@ -72,6 +73,16 @@ export async function tunePlans(
     clock.destroy();
   }
 }
+
+/** Figures may come from elsewhere; what the device cannot run must not be tried. */
+const within = ({limits, ...figures}: DeviceModel, own: DeviceLimits): DeviceModel => ({
+  ...figures,
+  limits: {
+    maxComputeInvocationsPerWorkgroup: Math.min(limits.maxComputeInvocationsPerWorkgroup, own.maxComputeInvocationsPerWorkgroup), // prettier-ignore
+    maxComputeWorkgroupStorageSize: Math.min(limits.maxComputeWorkgroupStorageSize, own.maxComputeWorkgroupStorageSize), // prettier-ignore
+    processors: own.processors,
+  },
+});
 
 const distinctPlans = (plans: readonly Plan[]): readonly Plan[] => [
   ...new Map(plans.map((plan) => [blockKey(plan.block, plan.input), plan])).values(),
