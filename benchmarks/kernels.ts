@@ -2,7 +2,7 @@
  * GPU time of each dispatch of each block of the networks, against the measured peaks; and sweeps of tiles over the matrix
  * products and the depth-wise convolutions of the networks.
  *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
- *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K,…] matrix tiles to try beside those in use
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K.PARTS,…] matrix tiles to try beside those in use
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -16,9 +16,9 @@ import {
   depthwiseTile,
   type DepthwiseTile,
   estimateMatmul,
-  MATMUL_TILES,
-  matmulIsLegal,
+  matmulCandidates,
   type MatmulProblem,
+  matmulTileOf,
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
@@ -56,7 +56,20 @@ const rows: Record<string, number | string>[] = [];
 
 const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];
 const tileOf = ({constants}: Dispatch): string =>
-  ['TILE_M', 'TILE_N', 'TILE_K', 'THREAD_M', 'THREAD_N', 'SPLIT_K', 'TILE_H', 'TILE_W', 'STRIP_H', 'STRIP_W', 'LANES']
+  [
+    'TILE_M',
+    'TILE_N',
+    'TILE_K',
+    'THREAD_M',
+    'THREAD_N',
+    'SPLIT_K',
+    'PARTS',
+    'TILE_H',
+    'TILE_W',
+    'STRIP_H',
+    'STRIP_W',
+    'LANES',
+  ]
     .filter((name) => name in constants)
     .map((name) => Number(constants[name]))
     .join('.');
@@ -129,16 +142,13 @@ function matmulProblems(): MatmulProblem[] {
   for (const network of networks) {
     for (const batch of batches) {
       for (const {block, input} of NETWORKS[network] ?? []) {
-        for (const {constants, kernel} of lowerBlock(block, atBatch(input, batch), tilingFor(limits))
-          .dispatches) {
-          if (!kernel.startsWith('pointwise')) continue;
-          const [m, n, k] = [constants['M'], constants['N'], constants['K']].map(Number) as [
-            number,
-            number,
-            number,
-          ];
-          problems.set(`${m} ${n} ${k}`, {m, n, k});
-        }
+        lowerBlock(block, atBatch(input, batch), {
+          ...tilingFor(limits),
+          matmul: (problem) => {
+            problems.set(`${problem.m} ${problem.n} ${problem.k}`, problem);
+            return tilingFor(limits).matmul(problem);
+          },
+        });
       }
     }
   }
@@ -146,53 +156,56 @@ function matmulProblems(): MatmulProblem[] {
 }
 
 /** A tile nothing is known of. */
-function ratedTile(text: string): RatedTile {
-  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text.split('.').map(Number); // prettier-ignore
-  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
+function unratedTile(text: string): RatedTile {
+  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0, PARTS = 1] = text.split('.').map(Number); // prettier-ignore
+  const tile = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS};
+  return {...tile, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
+}
+
+/** Candidates whose estimate is within `factor` of the best, and those of --tiles. */
+function tilesToTry(problem: MatmulProblem, factor: number): RatedTile[] {
+  const rated = matmulCandidates(problem, limits);
+  const estimates = rated.map((tile) => estimateMatmul(tile, problem, limits));
+  const least = Math.min(...estimates);
+  const others = values.tiles.split(',').filter(Boolean).map(unratedTile);
+  return [...rated.filter((_, i) => (estimates[i] ?? Infinity) <= factor * least), ...others];
 }
 
 async function matmul(): Promise<void> {
-  const others = values.tiles.split(',').filter(Boolean).map(ratedTile);
-  const legal = [...MATMUL_TILES, ...others].filter((tile) => matmulIsLegal(tile, limits));
   const planOf = ({m, n, k}: MatmulProblem, tile: RatedTile): Plan => {
     const block: Block = {kind: 'BlockSeparable', stages: [pointwiseStage('project', n)]};
-    const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = tile;
-    return lowerBlock(block, [1, 1, m, k], {
-      ...tilingFor(limits),
-      matmul: () => ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K}),
-    });
+    return lowerBlock(block, [1, 1, m, k], {...tilingFor(limits), matmul: () => matmulTileOf(tile)});
   };
-  const problems = matmulProblems();
+  const jobs = matmulProblems().map((problem) => ({problem, tiles: tilesToTry(problem, 1.6)}));
   await cache.prepare(
-    problems.flatMap((problem) => legal.flatMap((tile) => planOf(problem, tile).dispatches)),
+    jobs.flatMap(({problem, tiles}) => tiles.flatMap((tile) => planOf(problem, tile).dispatches)),
   );
   await warmUp();
-  for (const problem of problems) {
-    const planWith = (tile: RatedTile): Plan => planOf(problem, tile);
-    const buffers = new PlanBuffers(device, planWith(legal[0] as RatedTile));
-    const plans = legal.map(planWith);
+  for (const {problem, tiles} of jobs) {
     const timed: {tile: string; us: number; estimate: number}[] = [];
-    for (const [i, plan] of plans.entries()) {
+    for (const tile of tiles) {
+      const plan = planOf(problem, tile);
+      const buffers = new PlanBuffers(device, plan);
       const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
       const us = await timer.microseconds(sequence);
-      const tile = legal[i] as RatedTile;
       timed.push({
         tile: tileOf(plan.dispatches[0] as Dispatch),
         us,
         estimate: estimateMatmul(tile, problem, limits),
       });
+      buffers.destroy();
     }
     const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
     timed.sort((a, b) => a.us - b.us);
-    const rate = (us: number): string => ((2 * problem.m * problem.n * problem.k) / us / 1e6).toFixed(1);
+    const {m, n, k} = problem;
+    const rate = (us: number): string => ((2 * m * n * k) / us / 1e6).toFixed(1);
     console.log(
-      `${problem.m}×${problem.n}×${problem.k}: ${timed
+      `${m}×${n}×${k}: ${timed
         .slice(0, 4)
         .map(({tile, us}) => `${tile} ${us.toFixed(1)}us ${rate(us)}T`)
         .join(' | ')} || chosen ${chosen?.tile ?? ''} ${(chosen?.us ?? NaN).toFixed(1)}us`,
     );
-    for (const {tile, us, estimate} of timed) rows.push({...problem, tile, us, estimate});
-    buffers.destroy();
+    for (const row of timed) rows.push({m, n, k, ...row});
   }
 }
 

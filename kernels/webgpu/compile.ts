@@ -55,10 +55,16 @@ export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'
 }
 
 /** The whole WGSL of a dispatch; `asLoops` as unroll's. */
-export function shaderOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>, asLoops = false): string {
+export function shaderOf(
+  {kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>,
+  asLoops = false,
+): string {
   const {bindings, text} = kernelText(kernel);
   return (
-    headerOf(constants) + declarations(bindings) + activationText(constants) + unroll(text, constants, asLoops)
+    headerOf(constants) +
+    declarations(bindings) +
+    activationText(constants) +
+    unroll(text, constants, asLoops)
   );
 }
 
@@ -71,7 +77,10 @@ export function kernelText(kernel: string): KernelText {
 /** Whether a CPU plays the GPU: Chromium's SwiftShader, Mesa's lavapipe. Older browsers do not tell; then a real one is assumed. */
 function isSoftware(device: GPUDevice): boolean {
   const info = device.adapterInfo as GPUAdapterInfo | undefined;
-  return info !== undefined && /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`);
+  return (
+    info !== undefined &&
+    /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`)
+  );
 }
 
 export interface Compiled {

@@ -73,7 +73,9 @@ function matmul(
   const k = source.taps * channels4 * 4;
   const m = shape[0] * shape[1] * shape[2];
   const n = stage.channels;
-  const tile = lowering.tiling.matmul({m, n, k});
+  const tile = lowering.tiling.matmul({m, n, k, canPart: rows.norm === undefined});
+  const isParted = tile.PARTS > 1;
+  const own = lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale});
   const constants: Constants = {
     ...source.constants,
     M: m,
@@ -82,7 +84,7 @@ function matmul(
     ...tile,
     ...loadsOf(tile),
     FILTER: lowering.packer.add({taps: source.taps, rows: rows.channels, columns: n, padRows: true}, filter),
-    ...lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale}),
+    ...(isParted ? lowering.ending(bare(n), {}, {}) : own),
     HAS_SCALES: rows.scales !== undefined,
     PIXELS: rows.shape[1] * rows.shape[2],
     HAS_NORM: rows.norm !== undefined,
@@ -95,17 +97,30 @@ function matmul(
   };
   const buffers = {scales: rows.scales ?? 'unused', norms: rows.norm?.moments ?? 'unused'} as const;
   const [across, down] = gridOf(m, tile.TILE_M);
-  const workgroups = [across, divideUp(n, tile.TILE_N), down] as const;
-  return lowering.emit(kernel, rows, shape, {
+  const shared = {
     constants,
     buffers,
-    workgroups,
+    workgroups: [across, divideUp(n, tile.TILE_N) * tile.PARTS, down] as const,
     macs: m * n * k,
     weights: k * n,
-    ending,
-    into,
+  };
+  if (!isParted) return lowering.emit(kernel, rows, shape, {...shared, ending, into});
+  const [images, height, width] = shape;
+  const sums = lowering.emit(kernel, rows, [tile.PARTS * images, height, width, n], {
+    ...shared,
+    ending: {},
+    into: undefined,
   });
+  return lowering.perPixel('merge', sums, shape, {...own, PARTS: tile.PARTS}, into, ending.shortcut);
 }
+
+/** A stage that ends in nothing. */
+const bare = (channels: number): Parameters<Lowering['ending']>[0] => ({
+  name: 'sums',
+  bias: false,
+  channels,
+  activation: {fn: 'linear'},
+});
 
 function depthwise(
   lowering: Lowering,

@@ -112,6 +112,7 @@ export function normalize(
       M: m,
       LANES,
       WORKGROUP,
+      VECTORS: divideUp(divideUp(rows.channels, 4), LANES),
       'EPSILON:f32': stage.epsilon,
       IS_AFFINE: stage.affine,
       GAIN: stage.affine ? lowering.packer.vector(`${stage.name}Gain`, rows.channels) : 0,

@@ -26,12 +26,16 @@ export interface MatmulTile {
   readonly THREAD_M: number;
   readonly THREAD_N: number;
   readonly SPLIT_K: number;
+  /** Workgroups that share a tile, each with a part of K; where more than one, another dispatch merges their sums. */
+  readonly PARTS: number;
 }
 
 export interface MatmulProblem {
   readonly m: number;
   readonly n: number;
   readonly k: number;
+  /** False where the sums cannot be merged by another dispatch. */
+  readonly canPart: boolean;
 }
 
 /** A workgroup's tile of output pixels, a thread's strip of it, and the groups of four channels a workgroup takes. */
@@ -86,24 +90,39 @@ const rated = (
   [fixed, overhead]: readonly [number, number],
 ): RatedTile => {
   const [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K] = tile;
-  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots, latency, work, fixed, overhead};
+  return {
+    TILE_M,
+    TILE_N,
+    TILE_K,
+    THREAD_M,
+    THREAD_N,
+    SPLIT_K,
+    PARTS: 1,
+    slots,
+    latency,
+    work,
+    fixed,
+    overhead,
+  };
 };
 
 export const MATMUL_TILES: readonly RatedTile[] = [
-  rated([64, 128, 16, 8, 8, 1], 2, [0.871, 0.789], [1.52, 0.943]),
+  rated([64, 128, 16, 8, 8, 1], 2, [0.871, 0.788], [1.53, 0.963]),
   rated([128, 40, 16, 8, 4, 1], 2, [0.876, 0.68], [1.21, 0.711]),
+  rated([64, 96, 16, 8, 8, 1], 3, [0.902, 0.73], [1.26, 0.769]),
   rated([64, 96, 16, 8, 4, 1], 2, [0.914, 0.685], [0.911, 0.649]),
-  rated([64, 80, 16, 8, 4, 1], 2, [0.931, 0.595], [0.75, 0.436]),
-  rated([64, 64, 16, 8, 4, 1], 2, [0.522, 0.433], [0.981, 0.37]),
+  rated([64, 80, 16, 8, 4, 1], 2, [0.931, 0.595], [0.749, 0.436]),
+  rated([64, 64, 16, 8, 4, 1], 2, [0.522, 0.432], [1, 0.376]),
   rated([64, 48, 16, 8, 4, 1], 2, [0.52, 0.407], [0.916, 0.279]),
   rated([64, 32, 16, 8, 4, 1], 2, [0.467, 0.263], [0.534, 0.126]),
   rated([64, 16, 16, 8, 4, 1], 6, [0.598, 0.176], [0.911, 0.15]),
   rated([32, 64, 16, 8, 4, 2], 2, [0.511, 0.488], [1.59, 0.95]),
+  rated([32, 64, 16, 8, 4, 1], 2, [0.449, 0.25], [0.467, 0.0798]),
   rated([32, 32, 32, 4, 4, 2], 4, [0.735, 0.744], [0.943, 0.558]),
   rated([32, 32, 16, 4, 4, 1], 3, [0.28, 0.171], [0.666, 0.124]),
-  rated([16, 64, 32, 4, 4, 4], 1, [1.427, 0.154], [1.34, 0.3]),
+  rated([16, 64, 32, 4, 4, 4], 1, [1.43, 0.154], [1.34, 0.3]),
   rated([16, 32, 32, 4, 4, 4], 1, [0.588, 0.87], [1.5, 1.02]),
-  rated([16, 32, 16, 4, 4, 8], 1, [0.581, 0.829], [1.8, 1.306]),
+  rated([16, 32, 16, 4, 4, 8], 1, [0.581, 0.829], [1.8, 1.31]),
   rated([16, 16, 32, 4, 4, 8], 1, [1.06, 0.227], [1.36, 0.3]),
 ];
 
@@ -125,14 +144,34 @@ export const LAUNCH = 2;
 /** Bytes a microsecond from device memory: an H200's copy. */
 const BANDWIDTH = 4.1e6;
 
-/** Microseconds: the launch and the longest of what latency, arithmetic and memory take. */
+/** Microseconds: the launch and the longest of what latency, arithmetic and memory take; with PARTS, the merge besides. */
 export function estimateMatmul(t: RatedTile, {m, n, k}: MatmulProblem, {processors}: DeviceLimits): number {
-  const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N);
-  const steps = divideUp(divideUp(k, t.TILE_K), t.SPLIT_K);
+  const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N) * t.PARTS;
+  const steps = divideUp(divideUp(k, t.TILE_K), t.SPLIT_K * t.PARTS);
   const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
   const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
-  const memory = (FLOAT_BYTES * (m * k + m * n + k * n)) / BANDWIDTH;
-  return LAUNCH + Math.max(latency, work, memory);
+  const memory = (FLOAT_BYTES * (m * k + t.PARTS * m * n + k * n)) / BANDWIDTH;
+  const merge = t.PARTS > 1 ? LAUNCH + (FLOAT_BYTES * (t.PARTS + 1) * m * n) / BANDWIDTH : 0;
+  return LAUNCH + Math.max(latency, work, memory) + merge;
+}
+
+/** The tile without its rates: what becomes a kernel's constants. */
+export function matmulTileOf(tile: MatmulTile): MatmulTile {
+  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS} = tile;
+  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS};
+}
+
+const PARTS = [1, 2, 3, 4, 6, 8];
+/** A part shorter than this many steps is all prologue. */
+const LEAST_STEPS = 4;
+
+/** Every legal tile, each with every number of parts that leaves a part work to do. */
+export function matmulCandidates({k, canPart}: MatmulProblem, limits: DeviceLimits): RatedTile[] {
+  return MATMUL_TILES.filter((t) => matmulIsLegal(t, limits)).flatMap((t) =>
+    PARTS.filter((parts) => parts === 1 || (canPart && k >= parts * LEAST_STEPS * t.TILE_K * t.SPLIT_K)).map(
+      (parts) => ({...t, PARTS: parts}),
+    ),
+  );
 }
 
 /** Workgroups along one axis that every device allows. */
@@ -218,20 +257,19 @@ export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: Devic
 }
 
 export function tilingFor(limits: DeviceLimits): Tiling {
-  const legal = MATMUL_TILES.filter((t) => matmulIsLegal(t, limits));
   return {
-    matmul: (problem) => {
-      const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K} = bestOf(legal, (t) =>
-        estimateMatmul(t, problem, limits),
-      );
-      return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K};
-    },
+    matmul: (problem) =>
+      matmulTileOf(bestOf(matmulCandidates(problem, limits), (t) => estimateMatmul(t, problem, limits))),
     depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     grouped: ({shape}) => {
       const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
       return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
     },
-    normalize: ({channels}) => ({LANES: powerOfTwoUpTo(divideUp(channels, 4), 32), WORKGROUP: 128}),
+    // Three or four vectors a thread; more lanes only where registers would run out.
+    normalize: ({channels}) => ({
+      LANES: Math.min(32, powerOfTwoUpTo(divideUp(channels, 12), 32)),
+      WORKGROUP: 128,
+    }),
     gate: ({batch, channels, reduced}) => ({
       WORKGROUP: powerOfTwoUpTo(
         Math.max(channels, reduced),

@@ -32,7 +32,8 @@ export function unroll(text: string, extents: Constants, asLoops = false): strin
       throw new Error(`Braces at the indentation of '${line.trim()}' must follow it.`);
     const body = unroll(lines.slice(at + 2, end).join('\n'), extents, asLoops);
     const count = extentOf(extent, extents);
-    if (asLoops) out.push(`${indent}for (var ${index} = 0u; ${index} < ${count}u; ${index}++) {`, body, `${indent}}`);
+    if (asLoops)
+      out.push(`${indent}for (var ${index} = 0u; ${index} < ${count}u; ${index}++) {`, body, `${indent}}`);
     for (let value = 0; !asLoops && value < count; value++)
       out.push(`${indent}{`, `${indent}  const ${index} = ${value}u;`, body, `${indent}}`);
     at = end;

@@ -6,7 +6,7 @@ import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
-import {blurText, joinText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
+import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 
 const read = (name: string): Binding => ({name, access: 'read'});
 const write = (name: string): Binding => ({name, access: 'write'});
@@ -24,6 +24,7 @@ const BODIES = {
   depthwise: {bindings: [read('weights'), write('statistics')], pieces: [epilogueText, depthwiseText]},
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
+  merge: {bindings: [read('weights')], pieces: [epilogueText, mergeText]},
   sum: {bindings: [write('sums')], pieces: [sumText]},
   moments: {bindings: [write('moments')], pieces: [momentsText]},
   normalize: {bindings: [read('weights')], pieces: [normalizeText]},

@@ -4,7 +4,8 @@
  * A workgroup makes a TILE_M × TILE_N tile. Its threads form SPLIT_K teams; each team walks its own share of K in steps of
  * TILE_K, staging both operands in workgroup memory while the next step's loads are already in flight to registers, and
  * keeps THREAD_M × THREAD_N sums a thread in registers. The teams' sums meet in workgroup memory at the end: with few
- * pixels (a 7×7 map at batch 1) it is K that has to fill the GPU.
+ * pixels (a 7×7 map at batch 1) it is K that has to fill the GPU. Where that is not enough, PARTS workgroups share a tile,
+ * each with a part of K: then out holds bare sums, [PARTS][M][N], which the kernel 'merge' adds and finishes.
  *
  * The source is transposed on its way into workgroup memory, [k][row/2], in pairs of rows: a thread reads four rows or four
  * columns of one k at a time, 24 bytes of loads for 16 FMAs, and holds few of them in registers. Measured on an H200 at
@@ -25,8 +26,10 @@ const TILE_N4 = TILE_N / 4u;
 const THREAD_N4 = THREAD_N / 4u;
 const X_STRIDE = TILE_M / 2u + 2u;
 const STEPS = (K + TILE_K - 1u) / TILE_K;
-const TEAM_STEPS = (STEPS + SPLIT_K - 1u) / SPLIT_K;
+const TEAM_STEPS = (STEPS + SPLIT_K * PARTS - 1u) / (SPLIT_K * PARTS);
+const COVERED_K = TEAM_STEPS * SPLIT_K * PARTS * TILE_K;
 const N4 = (N + 3u) / 4u;
+const N_TILES = (N4 + TILE_N4 - 1u) / TILE_N4;
 // Threads of a patch of eight by four read the same few vectors of both operands, which the hardware serves at once.
 const PATCH_N = select(select(1u, 4u, THREADS_N % 4u == 0u), 8u, THREADS_N % 8u == 0u);
 const PATCH_M = select(1u, 4u, THREADS_M % 4u == 0u);
@@ -40,12 +43,12 @@ var<workgroup> xTile: array<vec2f, SPLIT_K * TILE_K * X_STRIDE>;  // [team][TILE
 var<workgroup> wTile: array<vec4f, max(SPLIT_K * TILE_K, (SPLIT_K - 1u) * TILE_M) * TILE_N4>;
 
 fn filter4(k: u32, n4: u32) -> vec4f {
-  if (K % (TILE_K * SPLIT_K) != 0u && k >= K) { return vec4f(0.0); }
+  if (COVERED_K > K && k >= K) { return vec4f(0.0); }
   return weights[FILTER / 4u + k * N4 + select(n4, min(n4, N4 - 1u), N4 % TILE_N4 != 0u)];
 }
 
 fn source4(row: u32, k4: u32) -> vec4f {
-  if (K % (TILE_K * SPLIT_K) != 0u && k4 * 4u >= K) { return vec4f(0.0); }
+  if (COVERED_K > K && k4 * 4u >= K) { return vec4f(0.0); }
   let own = select(row, min(row, M - 1u), M % TILE_M != 0u);
   var value = readSource(own, k4);
   if (HAS_SCALES) { value *= scales[(own / PIXELS) * (K / 4u) + k4]; }
@@ -96,7 +99,8 @@ fn main(
   // More rows of tiles than one axis of the grid holds continue on z.
   let rowOrigin = (group.z * grid.x + group.x) * TILE_M;
   if (rowOrigin >= M) { return; }
-  let n4Origin = group.y * TILE_N4;
+  let n4Origin = (group.y % N_TILES) * TILE_N4;
+  let part = group.y / N_TILES;
   let lane = thread % (PATCH_N * PATCH_M);
   let square = thread / (PATCH_N * PATCH_M);
   let tx = (square % PATCHES_N) * PATCH_N + lane % PATCH_N;
@@ -107,7 +111,7 @@ fn main(
   var acc: array<vec4f, THREAD_M * THREAD_N4>;  // [THREAD_M][THREAD_N / 4]
   var xNext: array<vec4f, X_LOADS * 2u>;
   var wNext: array<vec4f, W_LOADS>;
-  fetch(vec3u(rowOrigin, team * TILE_K, n4Origin), thread, &xNext, &wNext);
+  fetch(vec3u(rowOrigin, (part * TEAM_STEPS * SPLIT_K + team) * TILE_K, n4Origin), thread, &xNext, &wNext);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
     // unroll i < X_LOADS
@@ -128,7 +132,7 @@ fn main(
     }
     workgroupBarrier();
     // The last step loads once more what it has: a branch here costs more.
-    let next = min(step, TEAM_STEPS - 1u);
+    let next = part * TEAM_STEPS + min(step, TEAM_STEPS - 1u);
     fetch(vec3u(rowOrigin, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &xNext, &wNext);
     // unroll k < TILE_K
     {
@@ -186,7 +190,7 @@ fn main(
           var sum = acc[i * THREAD_N4 + j];
           // (x − mean) / σ · W = (x · W − mean · column sums of W) / σ
           if (HAS_NORM) { sum = moments.y * (sum - moments.x * weight4(COLUMN_SUMS, n4)); }
-          writeOut(row, n4, finish(row, n4, sum));
+          if (PARTS > 1u) { writeOut(part * M + row, n4, sum); } else { writeOut(row, n4, finish(row, n4, sum)); }
         }
       }
     }

@@ -50,8 +50,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid:
 `;
 
 /**
- * LayerNorm: LANES threads share a row and WORKGROUP / LANES rows a workgroup. Three passes over a row, of which the cache
- * serves two: the mean, the squared deviations from it (which cancel nothing), the values.
+ * LayerNorm: LANES threads share a row, each with VECTORS of its groups of four channels in registers, and WORKGROUP / LANES
+ * rows a workgroup. The squared deviations are taken from the mean, which cancels nothing.
  */
 export const normalizeText = /* wgsl */ `
 const C4 = (X_CHANNELS + 3u) / 4u;
@@ -61,17 +61,22 @@ var<workgroup> parts: array<f32, WORKGROUP>;
 
 fn weight4(offset: u32, c4: u32) -> vec4f { return weights[offset / 4u + c4]; }
 
+fn live(value: vec4f, c4: u32) -> vec4f {
+  return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
+}
+
 // Sum over the lanes of a row, the same to each of them.
 fn sumLanes(local: u32, value: f32) -> f32 {
   workgroupBarrier();
   parts[local] = value;
-  for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
-    workgroupBarrier();
-    let other = parts[local ^ reach];
-    workgroupBarrier();
-    parts[local] += other;
+  workgroupBarrier();
+  var total = 0.0;
+  let first = local / LANES * LANES;
+  // unroll lane < LANES
+  {
+    total += parts[first + lane];
   }
-  return parts[local];
+  return total;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -84,20 +89,31 @@ fn main(
   // A thread beyond the last row works on the last one: barriers need them all.
   let own = (group.y * grid.x + group.x) * ROWS + local / LANES;
   let row = min(own, M - 1u);
+  var values: array<vec4f, VECTORS>;
   var total = vec4f(0.0);
-  for (var c4 = lane; c4 < C4; c4 += LANES) { total += readX(row, c4); }
+  // unroll i < VECTORS
+  {
+    let c4 = lane + i * LANES;
+    if (c4 < C4) { values[i] = readX(row, c4); }
+    total += values[i];
+  }
   let mean = sumLanes(local, dot(total, vec4f(1.0))) / f32(X_CHANNELS);
   var squares = 0.0;
-  for (var c4 = lane; c4 < C4; c4 += LANES) {
-    let deviation = select(vec4f(0.0), readX(row, c4) - mean, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
-    squares += dot(deviation, deviation);
+  // unroll i < VECTORS
+  {
+    values[i] = live(values[i] - mean, lane + i * LANES);
+    squares += dot(values[i], values[i]);
   }
   let scale = inverseSqrt(sumLanes(local, squares) / f32(X_CHANNELS) + EPSILON);
   if (own >= M) { return; }
-  for (var c4 = lane; c4 < C4; c4 += LANES) {
-    var value = (readX(row, c4) - mean) * scale;
-    if (IS_AFFINE) { value = value * weight4(GAIN, c4) + weight4(OFFSET, c4); }
-    writeOut(row, c4, value);
+  // unroll i < VECTORS
+  {
+    let c4 = lane + i * LANES;
+    if (c4 < C4) {
+      var value = values[i] * scale;
+      if (IS_AFFINE) { value = value * weight4(GAIN, c4) + weight4(OFFSET, c4); }
+      writeOut(row, c4, value);
+    }
   }
 }
 `;
@@ -199,5 +215,25 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid:
   var value = readX(row, c4);
   if (HAS_SCALES) { value *= scales[(row / PIXELS) * C4 + c4]; }
   writeOut(row, c4, finish(row, c4, value));
+}
+`;
+
+/** Adds the PARTS sums that workgroups made of one row, [PARTS][M][C4], and finishes it: bias, activation, residual. */
+export const mergeText = /* wgsl */ `
+const C4 = (OUT_CHANNELS + 3u) / 4u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  // More workgroups than one axis holds continue on the next row of the grid.
+  let at = id.y * grid.x * WORKGROUP + id.x;
+  if (at >= M * C4) { return; }
+  let row = at / C4;
+  let c4 = at % C4;
+  var sum = vec4f(0.0);
+  // unroll part < PARTS
+  {
+    sum += readX(part * M + row, c4);
+  }
+  writeOut(row, c4, finish(row, c4, sum));
 }
 `;

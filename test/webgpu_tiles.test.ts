@@ -1,0 +1,80 @@
+/** Every tile the planner may choose, against the reference: a plan that no estimate picks here may be another device's best. */
+import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {executePlan} from '../kernels/webgpu/execute.js';
+import {lowerBlock} from '../kernels/webgpu/lower.js';
+import {
+  depthwiseCandidates,
+  type DeviceLimits,
+  MATMUL_TILES,
+  matmulIsLegal,
+  matmulTileOf,
+  type Tiling,
+  tilingFor,
+} from '../kernels/webgpu/tiling.js';
+import {packOnHost} from '../kernels/webgpu/weights.js';
+import {type Block, reference, traceBlock} from '../ops/index.js';
+import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {onBackend} from './support/environment.js';
+import {expectClose} from './support/expect_close.js';
+import {expectNoLeak} from './support/expect_no_leak.js';
+import {seededTensors} from './support/random.js';
+
+const backend = (): WebGPUBackend => tf.backend() as WebGPUBackend;
+
+function limitsOf({limits}: GPUDevice): DeviceLimits {
+  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
+  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 16};
+}
+
+/** Runs `block` by the plan that `change` makes of the usual tiling. */
+async function compare(block: Block, input: readonly number[], change: Partial<Tiling>): Promise<void> {
+  const make = seededTensors(11);
+  const x = make(input);
+  const trace = traceBlock(block, input);
+  const weights = new Map(trace.weights.map(({name, shape}) => [name, make(shape)] as const));
+  const values = new Map<string, Float32Array>();
+  for (const [name, tensor] of weights) values.set(name, (await tensor.data()) as Float32Array);
+  const plan = lowerBlock(block, input, {...tilingFor(limitsOf(backend().device)), ...change});
+  const packed = tf.tensor1d(packOnHost(plan.weights, values));
+  const out = executePlan(backend(), plan, x, packed);
+  const got = tf.engine().makeTensorFromTensorInfo(out);
+  const want = tf.tidy(() => reference(block, x, Object.fromEntries(weights)));
+  await expectClose(got, (await want.data()) as Float32Array, {name: plan.name, tolerance: 1e-5});
+  tf.dispose([x, packed, got, want, ...weights.values()]);
+}
+
+onBackend('webgpu', 'matrix tiles', () => {
+  // A little more than one tile of 64 rows, no multiple of any tile along N, and a K that no step divides.
+  const block: Block = {
+    kind: 'BlockMBConv',
+    stages: [pointwiseStage('project', 76, 'swish'), residualStage()],
+  };
+  for (const tile of MATMUL_TILES.map(matmulTileOf)) {
+    for (const PARTS of [1, 3]) {
+      it(`${Object.values(tile).join('.')} in ${PARTS} parts`, async () => {
+        if (!matmulIsLegal(tile, limitsOf(backend().device)))
+          return pending('beyond the limits of this device');
+        await expectNoLeak(() => compare(block, [1, 5, 14, 76], {matmul: () => ({...tile, PARTS})}));
+      });
+    }
+  }
+});
+
+onBackend('webgpu', 'depth-wise tiles', () => {
+  for (const [kernel, stride] of [
+    [3, 2],
+    [7, 1],
+  ] as const) {
+    it(`of ${kernel}×${kernel}, stride ${stride}`, async () => {
+      const stage = spatialStage('spatial', {kernel, stride, group: 1, channels: 20, activation: 'relu6'});
+      const block: Block = {kind: 'BlockConv', stages: [stage]};
+      const input = [2, 9, 11, 20];
+      const shape = traceBlock(block, input).output;
+      const tiles = depthwiseCandidates(shape, stage, limitsOf(backend().device));
+      expect(tiles.length).toBeGreaterThan(8);
+      for (const tile of tiles.filter((_, i) => i % 3 === 0))
+        await compare(block, input, {depthwise: () => tile});
+    });
+  }
+});
