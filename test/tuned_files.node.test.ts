@@ -12,7 +12,7 @@ import {onBackend} from './support/environment.js';
 
 onBackend('webgpu', 'tuned files', () => {
   const device = (): GPUDevice => (tf.backend() as WebGPUBackend).device;
-  const problem = {m: 64, n: 16, k: 8};
+  const problem = {m: 64, n: 16, k: 8, canPart: true};
   let folder = '';
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'tuned-'));

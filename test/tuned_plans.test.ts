@@ -8,7 +8,7 @@ import {type TunedData, TunedPlans, tunedTiling} from '../kernels/webgpu/tuned.j
 import {BLOCK_SPECS} from '../ops/index.js';
 
 const adapter = {vendor: 'acme', architecture: 'a1', device: '0x1', description: 'Acme 1, driver 5'};
-const problem = {m: 49, n: 32, k: 16};
+const problem = {m: 49, n: 32, k: 16, canPart: true};
 const key = problemKey('matmul', problem);
 const base = tilingFor(stockLimits);
 /** A legal tile that the estimate does not choose. */
@@ -77,7 +77,7 @@ describe('tuned plans', () => {
     });
   }
 
-  const tooLarge = {TILE_M: 256, TILE_N: 256, TILE_K: 16, THREAD_M: 8, THREAD_N: 8, SPLIT_K: 1};
+  const tooLarge = {TILE_M: 256, TILE_N: 256, TILE_K: 16, THREAD_M: 8, THREAD_N: 8, SPLIT_K: 1, PARTS: 1};
   const ILLEGAL: readonly (readonly [string, string, object])[] = [
     ['beyond the limits of the device', key, tooLarge],
     ['no candidate', key, {...other, THREAD_M: 3}],

@@ -12,15 +12,18 @@ import {
   type DeviceLimits,
   estimateMatmul,
   LAUNCH,
-  MATMUL_TILES,
-  matmulIsLegal,
+  matmulCandidates,
   type MatmulTile,
+  matmulTileOf,
   MOST_WORKGROUPS,
   type Tiling,
   tilingFor,
 } from './tiling.js';
 
-export type TiledKernel = keyof Tiling;
+/** Those of a tiling's members that choose a tile. */
+export type TiledKernel = {
+  [K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never;
+}[keyof Tiling];
 type ProblemOf<K extends TiledKernel> = Parameters<Tiling[K]>[0];
 type TileOf<K extends TiledKernel> = ReturnType<Tiling[K]>;
 
@@ -64,12 +67,9 @@ const powersUpTo = (value: number, most: number): readonly number[] => {
 };
 
 const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
-  candidates: (_problem, limits) =>
-    MATMUL_TILES.filter((tile) => matmulIsLegal(tile, limits)).map(
-      ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K}) => ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K}), // prettier-ignore
-    ),
+  candidates: (problem, limits) => matmulCandidates(problem, limits).map(matmulTileOf),
   estimate: (tile, problem, {device}) => {
-    const rated = MATMUL_TILES.find((one) =>
+    const rated = matmulCandidates(problem, device.limits).find((one) =>
       Object.entries(tile).every(([name, value]) => one[name as keyof MatmulTile] === value),
     );
     if (!rated) return Infinity;
@@ -132,7 +132,12 @@ const normalize: TileRow<ProblemOf<'normalize'>, TileOf<'normalize'>> = {
   candidates: ({channels}, limits) =>
     product(powersUpTo(divideUp(channels, 4), 64), WORKGROUPS_TO_TRY)
       .map(([LANES, WORKGROUP]) => ({LANES, WORKGROUP}))
-      .filter(({LANES, WORKGROUP}) => LANES <= WORKGROUP && isWithin(WORKGROUP, WORKGROUP, limits)),
+      .filter(
+        ({LANES, WORKGROUP}) =>
+          LANES <= WORKGROUP &&
+          divideUp(divideUp(channels, 4), LANES) <= MOST_VECTORS &&
+          isWithin(WORKGROUP, WORKGROUP, limits),
+      ),
   estimate: ({LANES, WORKGROUP}, {channels}, {device, cost}) => {
     const rows = Math.max(1, cost.bytes / (2 * FLOAT_BYTES * channels));
     const vectors = divideUp(divideUp(channels, 4), LANES) * LANES;
