@@ -1,10 +1,15 @@
 /** What `fuse` returns: a model with the methods of the one it came from, and the report of what became of it. */
-import {pinWeights, unpinWeights} from '../kernels/webgpu/index.js';
+import {pinWeights, tunedOf, unpinWeights} from '../kernels/webgpu/index.js';
+import type {TunedPlans} from '../kernels/webgpu/tuned.js';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import type * as tf from '@tensorflow/tfjs-core';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
 import {type Capture, capture, type CaptureOptions, type ExampleInputs} from './capture/index.js';
 import type {Report} from './graph/index.js';
+import {explainModel, type ExplainModelOptions} from './tune/explain_model.js';
+import type {Explanation} from './tune/explanation.js';
+import {currentWebGPU} from './tune/measure_device.js';
+import {tuneModel, type TuneOptions, type TuneReport} from './tune/tune.js';
 import {warmUp, type WarmupOptions} from './warmup.js';
 
 type Inputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
@@ -89,6 +94,30 @@ export class FusedModel implements tf.InferenceModel {
    */
   async warmup(inputs?: Inputs, options: WarmupOptions = {}): Promise<void> {
     await warmUp(this, inputs, options);
+  }
+
+  /**
+   * The plan of each block on the current WebGPU device: dispatches with kernel, tile, operations, bytes, what the estimate says
+   * they take and what bounds it, and the tiles that were not chosen. `toString()` of the result is for a person.
+   * @param inputs as for warmup. @throws where the current backend is not WebGPU.
+   */
+  explain(inputs?: Inputs, options: ExplainModelOptions = {}): Promise<Explanation> {
+    return explainModel(this, inputs, options);
+  }
+
+  /**
+   * Measures the candidates of every kernel problem of the model at these shapes, and each block against the stock ops it
+   * replaced; predictions that follow use the winners, captures made before do not. Takes seconds to minutes; nothing else may
+   * use TF.js meanwhile. Nothing that is known already is measured again.
+   * @param inputs as for warmup. @throws where the current backend is not WebGPU.
+   */
+  tune(inputs?: Inputs, options: TuneOptions = {}): Promise<TuneReport> {
+    return tuneModel(this, inputs, options);
+  }
+
+  /** What was measured on the current WebGPU device, by any model; `JSON.stringify` of it is a tuned file for `loadTuned`. */
+  get tuned(): TunedPlans {
+    return tunedOf(currentWebGPU('tuned').device);
   }
 
   /**

@@ -37,6 +37,13 @@ export {type BlockReport, type Miss, ModelError, Report, type ReportData} from '
 export {type ImageBytes, type ImageLike, prepareImage} from './prepare_image.js';
 export * from './profile/index.js';
 export {registerBlockKernels} from './register.js';
+export type {DeviceModel} from '../kernels/webgpu/device_model.js';
+export type {BlockPlan, DispatchPlan} from '../kernels/webgpu/explain.js';
+export type {LoadOutcome, TunedData, TunedPlans} from '../kernels/webgpu/tuned.js';
+export type {ExplainModelOptions} from './tune/explain_model.js';
+export type {ExplainedBlock, Explanation, ExplanationData} from './tune/explanation.js';
+export {loadTuned, saveTuned} from './tune/store.js';
+export type {TuneOptions, TuneReport} from './tune/tune.js';
 export type {WarmupOptions} from './warmup.js';
 export {setupWebGPU, type SetupOptions, type WebGPUSetup} from './setup_webgpu.js';
-export const version = '0.1.0';
+export {VERSION as version} from '../kernels/version.js';

@@ -7,4 +7,5 @@ export {
   type WrittenCheckpoint,
 } from './node_convert_checkpoint.js';
 export {readModel, writeModel} from './node_models.js';
+export {readTuned, writeTuned} from './node_tuned.js';
 export {useNodeWebGPU, type NodeWebGPU, type NodeWebGPUOptions} from './node_webgpu.js';

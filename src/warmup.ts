@@ -1,6 +1,7 @@
 /** The first prediction of a model, ahead of time: blocks' pipelines compile side by side instead of one after the other. */
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
+import type {Plan} from '../kernels/plan.js';
 import {plansOf, preparePlans} from '../kernels/webgpu/index.js';
 import {missingFields} from '../kernels/webgpu/backend_access.js';
 
@@ -9,10 +10,10 @@ export interface WarmupOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-type Values = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+export type Values = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
 
 /** What of a model it takes. */
-interface Warmable {
+export interface Warmable {
   readonly inputs: readonly tf.ModelTensorInfo[];
   predict(inputs: Values): Values;
   predictAsync(inputs: Values): Promise<Values>;
@@ -36,10 +37,14 @@ export async function warmUp(
   }
 }
 
+/** The plans of all blocks, in the order they run. @throws as predict. */
+export const plansOfModel = (model: Warmable, feeds: Values): readonly Plan[] =>
+  plansOf(() => tf.tidy(() => void model.predict(feeds)));
+
 /** None for a model that only runs asynchronously: its pipelines are then compiled by its first prediction. */
-function dryRun(model: Warmable, feeds: Values): ReturnType<typeof plansOf> {
+function dryRun(model: Warmable, feeds: Values): readonly Plan[] {
   try {
-    return plansOf(() => tf.tidy(() => void model.predict(feeds)));
+    return plansOfModel(model, feeds);
   } catch {
     return []; // The prediction that follows tells what is wrong.
   }
@@ -57,13 +62,14 @@ async function predictEither(model: Warmable, feeds: Values): Promise<Values> {
 const tensorsOf = (values: Values): tf.Tensor[] =>
   values instanceof tf.Tensor ? [values] : Object.values(values as tf.NamedTensorMap);
 
-function zerosFor(inputs: readonly tf.ModelTensorInfo[]): tf.Tensor[] {
+/** @throws where a size other than the batch is open; `caller` is named in the message. */
+export function zerosFor(inputs: readonly tf.ModelTensorInfo[], caller = 'warmup'): tf.Tensor[] {
   const shapes = inputs.map(({name, shape = []}) =>
     shape.map((size, axis) => {
       if ((size as number | null) !== null && size >= 0) return size;
       if (axis === 0) return 1;
       throw new Error(
-        `warmup: the input '${name}' is [${shape.join(', ')}]; pass inputs of the size you will feed.`,
+        `${caller}: the input '${name}' is [${shape.join(', ')}]; pass inputs of the size you will feed.`,
       );
     }),
   );

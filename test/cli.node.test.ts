@@ -192,6 +192,31 @@ describe('block-fusion', () => {
     expect(out).not.toContain('looking');
   });
 
+  it('explains the plans of a model without a GPU, the same before and after conversion', () => {
+    const {status, out} = run('inspect', EMOTION, '--explain');
+    expect(status).toBe(0);
+    expect(out).toMatch(/^device: NVIDIA H200.*\n5 blocks: estimate .* µs, waterline .* µs\n/);
+    expect(out).toMatch(/· pointwise\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /);
+    const converted = join(folder, 'out');
+    expect(run('convert', EMOTION, converted).status).toBe(0);
+    expect(run('inspect', converted, '--explain').out).toBe(out);
+    const {blocks} = JSON.parse(run('inspect', EMOTION, '--explain', '--json').out) as {
+      blocks: {plan: {runs: string; dispatches: {estimate: {total: number}; waterline: number}[]}}[];
+    };
+    for (const {plan} of blocks) {
+      expect(plan.runs).toBe('kernels');
+      expect(plan.dispatches.length).toBeGreaterThan(0);
+      for (const {estimate, waterline} of plan.dispatches) expect(estimate.total).toBeGreaterThan(waterline);
+    }
+  });
+
+  it('plans for the shape it is given', () => {
+    const small = run('inspect', EMOTION, '--explain').out;
+    const large = run('inspect', EMOTION, '--explain', '--shape', 'input_1=8,64,64,1').out;
+    expect(large).toContain('[8, ');
+    expect(large).not.toBe(small);
+  });
+
   it('converts, verifies, and leaves nothing but the model', () => {
     const out = join(folder, 'out');
     expect(run('convert', EMOTION, out, '--verify')).toEqual(

@@ -1,29 +1,62 @@
 /** The WebGPU kernels of all blocks, as TF.js kernel functions. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {type Block, encodeStages, namedWeights, readCall, reference} from '../../ops/index.js';
+import {type Block, type BlockCall, namedWeights, readCall, reference} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
+import {blockKey} from './choices.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
-import {type DeviceLimits, tilingFor} from './tiling.js';
+import {type DeviceLimits, type Tiling, tilingFor} from './tiling.js';
+import {TunedPlans, tunedTiling} from './tuned.js';
 import {packedWeights} from './weights.js';
 
+export {missingFields} from './backend_access.js';
 export {pinWeights, unpinWeights} from './weights.js';
 
-const plans = new WeakMap<GPUDevice, Map<string, Plan>>();
+/** Plans by blockKey, of the measurements of that revision. */
+interface PlanCache {
+  readonly revision: number;
+  readonly plans: Map<string, Plan>;
+}
 
-/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape. */
-export function planFor(backend: WebGPUBackend, block: Block, input: readonly number[]): Plan {
-  let known = plans.get(backend.device);
-  if (!known) plans.set(backend.device, (known = new Map<string, Plan>()));
-  const key = `${block.kind} ${input.join('×')} ${encodeStages(block.stages)}`;
-  let plan = known.get(key);
-  if (!plan) known.set(key, (plan = lowerBlock(block, input, tilingFor(limitsOf(backend.device)))));
+const caches = new WeakMap<GPUDevice, PlanCache>();
+
+/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape, anew after tuning. */
+export function planFor({device}: WebGPUBackend, block: Block, input: readonly number[]): Plan {
+  const {revision} = tunedOf(device);
+  let cache = caches.get(device);
+  if (cache?.revision !== revision) caches.set(device, (cache = {revision, plans: new Map<string, Plan>()}));
+  const key = blockKey(block, input);
+  let plan = cache.plans.get(key);
+  if (!plan) cache.plans.set(key, (plan = lowerBlock(block, input, tilingOf(device))));
   return plan;
 }
 
-function limitsOf({limits}: GPUDevice): DeviceLimits {
+/** The device's tiling: what was measured, else what the estimates choose. */
+export const tilingOf = (device: GPUDevice): Tiling =>
+  tunedTiling(tilingFor(limitsOf(device)), tunedOf(device));
+
+const tuned = new WeakMap<GPUDevice, TunedPlans>();
+
+/** What was measured on `device`, or loaded for it; the next plans follow it. */
+export function tunedOf(device: GPUDevice): TunedPlans {
+  let found = tuned.get(device);
+  if (!found) {
+    // Older browsers do not tell what adapter a device is of.
+    const info = device.adapterInfo as GPUAdapterInfo | undefined;
+    const identity = {
+      vendor: info?.vendor ?? '',
+      architecture: info?.architecture ?? '',
+      device: info?.device ?? '',
+      description: info?.description ?? '',
+    };
+    tuned.set(device, (found = new TunedPlans(identity, limitsOf(device))));
+  }
+  return found;
+}
+
+export function limitsOf({limits}: GPUDevice): DeviceLimits {
   const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
   return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 132};
 }
@@ -53,15 +86,21 @@ function sketch(backend: WebGPUBackend, plan: Plan): tf.TensorInfo {
   return out;
 }
 
-/** The kernel of `kind` on a WebGPUBackend; on a backend whose private fields are not those of 4.22.0, the reference. */
+const byReference = (call: BlockCall): tf.Tensor =>
+  reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
+
+/**
+ * The kernel of `kind` on a WebGPUBackend; the reference where tuning found stock ops faster, and on a backend whose private
+ * fields are not those of 4.22.0.
+ */
 export function webgpuKernel(kind: string): tf.KernelFunc {
   return ({inputs, attrs, backend}) => {
     const call = readCall(kind, inputs, attrs);
-    if (missingFields(backend).length > 0)
-      return reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
+    if (missingFields(backend).length > 0) return byReference(call);
     const webgpu = backend as WebGPUBackend;
     const plan = planFor(webgpu, call.block, call.x.shape);
     if (sketched) return sketch(webgpu, plan);
+    if (tunedOf(webgpu.device).prefersOps(call.block, call.x.shape)) return byReference(call);
     const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, call.x, packed);
@@ -76,5 +115,7 @@ export async function preparePlans(
   all: readonly Plan[],
   onProgress?: (done: number, of: number) => void,
 ): Promise<void> {
-  await pipelinesOf(backend.device).prepare(all.flatMap(({dispatches}) => dispatches), onProgress); // prettier-ignore
+  const tuned = tunedOf(backend.device);
+  const fused = all.filter(({block, input}) => !tuned.prefersOps(block, input));
+  await pipelinesOf(backend.device).prepare(fused.flatMap(({dispatches}) => dispatches), onProgress); // prettier-ignore
 }

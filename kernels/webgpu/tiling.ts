@@ -153,7 +153,7 @@ export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
 }
 
 /** Microseconds until a dispatch that waited for the one before it has begun. */
-const LAUNCH = 2;
+export const LAUNCH = 2;
 
 /** Bytes a microsecond from device memory: an H200's copy. */
 const BANDWIDTH = 4.1e6;

@@ -96,6 +96,25 @@ export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: Rewri
   return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
 }
 
+export interface FusedBlock {
+  /** Of its node. */
+  readonly name: string;
+  readonly block: Block;
+  /** `[N, H, W, C]`, with assumed sizes where the model leaves them open. */
+  readonly input: Shape4D;
+}
+
+/** The blocks of a rewritten model, in the order of the graph. @throws {ModelError} for damaged artifacts. */
+export function fusedBlocks(artifacts: tf.io.ModelArtifacts): readonly FusedBlock[] {
+  const graph = importGraph(artifacts);
+  const nominal = infer(graph, {assume: ASSUMED});
+  return [...graph.nodes.values()].flatMap((node) => {
+    const block = blockOf(node);
+    const [n = 0, h = 0, w = 0, c = 0] = (node.inputs[0] && nominal.shape(node.inputs[0])) ?? [];
+    return block && n > 0 ? [{name: node.name, block, input: [n, h, w, c] as const}] : [];
+  });
+}
+
 function checkKept(graph: Graph, name: string): string {
   const node = name.split(':')[0] ?? name;
   if (!graph.nodes.has(node))
