@@ -20,10 +20,11 @@ import {
   tilingFor,
 } from './tiling.js';
 
-/** Those of a tiling's members that choose a tile. */
-export type TiledKernel = {
-  [K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never;
-}[keyof Tiling];
+/** Those of a tiling's members that choose a tile. Whether an expansion is made on the spot is no tile: it changes the dispatches. */
+export type TiledKernel = Exclude<
+  {[K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never}[keyof Tiling],
+  'expandDepthwise'
+>;
 type ProblemOf<K extends TiledKernel> = Parameters<Tiling[K]>[0];
 type TileOf<K extends TiledKernel> = ReturnType<Tiling[K]>;
 
