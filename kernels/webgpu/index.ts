@@ -1,26 +1,67 @@
 /** The WebGPU kernels of all blocks, as TF.js kernel functions. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {type Block, encodeStages, namedWeights, readCall, reference} from '../../ops/index.js';
+import {
+  type Block,
+  type BlockCall,
+  encodeStages,
+  namedWeights,
+  type Precision,
+  readCall,
+  reference,
+} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
-import {type DeviceLimits, tilingFor} from './tiling.js';
-import {packedWeights} from './weights.js';
+import {halfFeaturesOf, withHalf} from './matrix_tiling.js';
+import {type DeviceLimits, type Tiling, tilingFor} from './tiling.js';
+import {canPack, type NamedInfos, packedWeights} from './weights.js';
 
 export {pinWeights, unpinWeights} from './weights.js';
 
 const plans = new WeakMap<GPUDevice, Map<string, Plan>>();
 
-/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape. */
-export function planFor(backend: WebGPUBackend, block: Block, input: readonly number[]): Plan {
-  let known = plans.get(backend.device);
-  if (!known) plans.set(backend.device, (known = new Map<string, Plan>()));
-  const key = `${block.kind} ${input.join('×')} ${encodeStages(block.stages)}`;
+/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape and precision. */
+export function planFor(
+  backend: WebGPUBackend,
+  block: Block,
+  input: readonly number[],
+  precision: Precision = 'f32',
+): Plan {
+  const {device} = backend;
+  let known = plans.get(device);
+  if (!known) plans.set(device, (known = new Map<string, Plan>()));
+  const key = `${block.kind} ${precision} ${input.join('×')} ${encodeStages(block.stages)}`;
   let plan = known.get(key);
-  if (!plan) known.set(key, (plan = lowerBlock(block, input, tilingFor(limitsOf(backend.device)))));
+  if (!plan) known.set(key, (plan = lowerBlock(block, input, tilingOf(device, precision))));
   return plan;
+}
+
+function tilingOf(device: GPUDevice, precision: Precision): Tiling {
+  const limits = limitsOf(device);
+  const tiling = tilingFor(limits);
+  const features = precision === 'f16' ? halfFeaturesOf(device) : undefined;
+  return features ? withHalf(tiling, limits, features) : tiling;
+}
+
+const warned = new WeakSet<GPUDevice>();
+
+/** What a call is run at: f32 where the device has no f16, which is said once, or its weights are on the GPU alone. */
+function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): Plan {
+  const {block, x, precision} = call;
+  const {device} = backend;
+  if (precision === 'f16' && halfFeaturesOf(device)) {
+    const plan = planFor(backend, block, x.shape, 'f16');
+    if (canPack(backend, plan.weights, weights)) return plan;
+  } else if (precision === 'f16' && !warned.has(device)) {
+    warned.add(device);
+    console.warn(
+      "precision 'f16': this WebGPU device has no 'shader-f16', so blocks run in f32. Call setupWebGPU() before loading models" +
+        ' (in Node after useNodeWebGPU({halfPrecision: true})) to get a device with all that the adapter has.',
+    );
+  }
+  return planFor(backend, block, x.shape);
 }
 
 function limitsOf({limits}: GPUDevice): DeviceLimits {
@@ -60,9 +101,9 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
     if (missingFields(backend).length > 0)
       return reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
     const webgpu = backend as WebGPUBackend;
-    const plan = planFor(webgpu, call.block, call.x.shape);
-    if (sketched) return sketch(webgpu, plan);
     const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
+    const plan = planOf(webgpu, call, weights);
+    if (sketched) return sketch(webgpu, plan);
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, call.x, packed);
     if (owned) packed.dispose();

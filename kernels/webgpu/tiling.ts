@@ -4,6 +4,7 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import type {HalfTiling} from './matrix_tiling.js';
 
 /** What a plan may rely on; `stockLimits` are WebGPU's guaranteed ones. */
 export interface DeviceLimits {
@@ -42,6 +43,8 @@ export interface DepthwiseTile {
 }
 
 export interface Tiling {
+  /** Where the plan is to hold f16 between its dispatches. */
+  readonly half?: HalfTiling;
   matmul(problem: MatmulProblem): MatmulTile;
   depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
   grouped(problem: {readonly shape: Shape4D}): {
