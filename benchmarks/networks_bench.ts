@@ -143,7 +143,7 @@ async function outputInF32(
   x: tf.Tensor,
 ): Promise<Float32Array> {
   const fused = await fuse(model, {inputShapes});
-  const output = await firstOutput(fused.predict(x) as tf.TensorContainer);
+  const output = await firstOutput(fused.predict(x));
   fused.dispose();
   return output;
 }

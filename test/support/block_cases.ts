@@ -4,20 +4,16 @@ import {type Block, type BlockCase, type Precision, traceBlock} from '../../ops/
 import {seededTensors} from './random.js';
 
 /**
- * float32 rounds by 2^-24 a step, and a sum's errors grow with the square root of its depth; stages add theirs. In f16 each
- * operand of a sum is rounded by 2^-11 instead, once, and the sum itself is f32.
+ * float32 rounds by 2^-24 a step, and a sum's errors grow with the square root of its depth; stages add theirs. In f16 each operand
+ * of a sum is rounded once, by 2^-11, and the sum itself is f32: then errors grow as the sum does, whatever its depth, and
+ * come to less than 2^-11 of the largest output a stage.
  */
 export function toleranceOf(block: Block, {input}: BlockCase, precision: Precision = 'f32'): number {
-  const depths = traceBlock(block, input).stages.map(
-    ({macs, output}) =>
-      macs /
-      Math.max(
-        1,
-        output.reduce((a, b) => a * b),
-      ),
-  );
-  const roundings = depths.reduce((sum, depth) => sum + Math.sqrt(depth + 16), 0);
-  return (precision === 'f16' ? 2 ** -11 : 8 * 2 ** -24) * roundings;
+  const {stages} = traceBlock(block, input);
+  if (precision === 'f16') return 2 * 2 ** -11 * stages.length;
+  const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b);
+  const depths = stages.map(({macs, output}) => macs / Math.max(1, product(output)));
+  return 8 * 2 ** -24 * depths.reduce((sum, depth) => sum + Math.sqrt(depth + 16), 0);
 }
 
 export interface Drawn {
