@@ -1,5 +1,5 @@
 /**
- * Every case of every block in f16, against the reference in f32 on the CPU.
+ * Every case of every block, and every tile of the matrix kernels, in f16, against the reference in f32 on the CPU.
  *   node dist/benchmarks/f16_cases.js [--kind=BlockMBConv] [--case=TEXT] [--every=N] [--all] [--storage]
  *     [--emulate=M.N.K.LANES|storage]
  * Prints, per kind, how many passed and the worst error as a share of its tolerance; --all prints every case; --every=N runs each
@@ -11,8 +11,21 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {planFor} from '../kernels/webgpu/index.js';
-import {halfFeaturesOf} from '../kernels/webgpu/matrix_tiling.js';
-import {type Block, BLOCK_SPECS, type BlockCase, reference, runBlock} from '../ops/index.js';
+import {executePlan} from '../kernels/webgpu/execute.js';
+import {lowerBlock} from '../kernels/webgpu/lower.js';
+import {type FittedTile, fitTile, halfFeaturesOf, MATRIX_TILES} from '../kernels/webgpu/matrix_tiling.js';
+import {stockLimits, tilingFor} from '../kernels/webgpu/tiling.js';
+import {packedWeights} from '../kernels/webgpu/weights.js';
+import {
+  type Block,
+  BLOCK_SPECS,
+  type BlockCase,
+  reference,
+  runBlock,
+  type Shape4D,
+  type Stage,
+} from '../ops/index.js';
+import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {registerBlockKernels} from '../src/register.js';
 import {draw, toleranceOf} from '../test/support/block_cases.js';
@@ -75,21 +88,66 @@ async function run(kind: string, example: BlockCase, index: number): Promise<Out
 }
 
 let failed = 0;
-for (const spec of BLOCK_SPECS.filter(({kind}) => kind.includes(values.kind))) {
-  const outcomes: Outcome[] = [];
-  for (const [index, example] of spec.cases.entries())
-    if (index % Number(values.every) === 0 && example.name.includes(values.case))
-      outcomes.push(await run(spec.kind, example, index));
+function report(name: string, outcomes: readonly Outcome[]): void {
   const bad = outcomes.filter(({error, tolerance}) => !(error <= tolerance));
   failed += bad.length;
-  for (const {name, plan, error, tolerance} of values.all ? outcomes : bad)
+  for (const one of values.all ? outcomes : bad)
     console.log(
-      `  ${name} [${plan}]: error ${error.toExponential(2)}, tolerance ${tolerance.toExponential(2)}`,
+      `  ${one.name} [${one.plan}]: error ${one.error.toExponential(2)}, tolerance ${one.tolerance.toExponential(2)}`,
     );
   const worst = Math.max(0, ...outcomes.map(({error, tolerance}) => error / tolerance));
-  console.log(
-    `${spec.kind}: ${outcomes.length - bad.length} of ${outcomes.length} passed, worst ${worst.toFixed(3)} of its tolerance`,
-  );
+  const passed = `${outcomes.length - bad.length} of ${outcomes.length} passed`;
+  console.log(`${name}: ${passed}, worst ${worst.toFixed(3)} of its tolerance`);
+}
+
+for (const {kind, cases} of BLOCK_SPECS.filter((spec) => spec.kind.includes(values.kind))) {
+  const outcomes: Outcome[] = [];
+  for (const [index, example] of cases.entries())
+    if (index % Number(values.every) === 0 && example.name.includes(values.case))
+      outcomes.push(await run(kind, example, index));
+  report(kind, outcomes);
+}
+
+/** A product with an edge on every side of every tile, with all an epilogue can have. */
+async function runTile(fit: FittedTile, before: readonly Stage[], input: Shape4D): Promise<Outcome> {
+  const stages: Stage[] = [
+    ...before,
+    spatialStage('conv', {kernel: 3, group: 72, channels: 136, activation: 'gelu'}),
+    pointwiseStage('project', 72),
+    {op: 'scale', name: 'scale'},
+    residualStage([], 'relu'),
+  ];
+  const block: Block = {kind: 'BlockBasic', stages};
+  const example: BlockCase = {name: 'tile', input, stages};
+  await tf.setBackend('cpu');
+  const {x, weights} = draw(block, example, 7);
+  const expected = reference(block, x, weights);
+  const want = await expected.data();
+  await tf.setBackend('webgpu');
+  const plan = lowerBlock(block, input, {...tilingFor(stockLimits), half: {matrix: () => fit}});
+  const {packed} = packedWeights(backend, plan.weights, new Map(Object.entries(weights)));
+  const actual = tf.engine().makeTensorFromTensorInfo(executePlan(backend, plan, x, packed));
+  const got = await actual.data();
+  const {error, scale} = worstError(got, want);
+  tf.dispose([x, weights, expected, packed, actual]);
+  const name = Object.entries(fit)
+    .map(([key, value]) => `${key} ${value}`)
+    .join(' ');
+  return {name, plan: plan.name, error: error / scale, tolerance: toleranceOf(block, example, 'f16')};
+}
+
+const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = backend.device.limits;
+const limits = {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 1};
+const norm: Stage = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true};
+for (const unit of values.kind === '' ? features.matrices : []) {
+  const fitted = MATRIX_TILES.flatMap((tile) => fitTile(tile, unit, limits) ?? []);
+  // The least workgroup memory makes the epilogue go in parts.
+  const inParts = fitted.map((fit) => ({...fit, STORE_FRAGMENTS: 1}));
+  const all = [...new Map([...fitted, ...inParts].map((fit) => [JSON.stringify(fit), fit])).values()];
+  const before: Stage[] = [norm, pointwiseStage('expand', 72)];
+  const outcomes: Outcome[] = [];
+  for (const fit of all) outcomes.push(await runTile(fit, before, [1, 13, 11, 72]));
+  report(`${all.length} tilings on ${JSON.stringify(unit)}`, outcomes);
 }
 for (const message of new Set(messages)) console.log(`GPU error: ${message.slice(0, 1000)}`);
 adapter.dispose();

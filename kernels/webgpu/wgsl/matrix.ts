@@ -11,7 +11,7 @@
  * memory, where they are f32 as well.
  *
  * A vec4u is eight halves. Channels of source and output are multiples of eight. source8(origin, k8) comes from one of the two
- * sources below, staged(pixel, image, c8, moments) from one of the two kinds of rows.
+ * sources below, load8 and staged from one of the two kinds of rows.
  */
 export const matrixText = /* wgsl */ `
 const TILE_K8 = TILE_K / 8u;
@@ -55,7 +55,7 @@ fn main(
 
   var acc: array<Sums, FRAGMENTS_M * FRAGMENTS_N>;  // [FRAGMENTS_M][FRAGMENTS_N]
   var origin: array<Origin, X_UNITS>;
-  var xNext: array<vec4u, X_UNITS>;
+  var xNext: array<Loaded, X_UNITS>;
   var wNext: array<vec4u, W_UNITS>;
   // unroll u < X_UNITS
   {
@@ -68,7 +68,7 @@ fn main(
       // unroll u < X_UNITS
       {
         let at = local + u * WORKGROUP;
-        xTile[at / TILE_K8 * X_STRIDE + at % TILE_K8] = xNext[u];
+        xTile[at / TILE_K8 * X_STRIDE + at % TILE_K8] = staged(xNext[u]);
       }
       // unroll u < W_UNITS
       {
@@ -149,20 +149,37 @@ fn momentsOf(pixel: u32) -> vec2f {
   return vec2f(total.x, inverseSqrt(total.y / total.z + NORM_EPSILON));
 }
 
-// Eight channels from c8 · 8 on as the product takes them.
-fn halves(low: vec4f, high: vec4f, image: u32, c8: u32, moments: vec2f) -> vec4u {
+// Eight channels of a pixel, as loaded, to what the product takes. The conversion waits until the values are put into workgroup
+// memory: made at the load, it would wait for it, and nothing would be in flight during the products.
+fn halvesOf(low: vec4f, high: vec4f, factors: Factors) -> vec4u {
   var a = low;
   var b = high;
   if (HAS_NORM) {
-    a = (a - moments.x) * moments.y;
-    b = (b - moments.x) * moments.y;
+    a = (a - factors.moments.x) * factors.moments.y;
+    b = (b - factors.moments.x) * factors.moments.y;
   }
   if (HAS_SCALES) {
-    let at = image * (X_CHANNELS / 4u) + c8 * 2u;
-    a *= scales[at];
-    b *= scales[at + 1u];
+    a *= factors.low;
+    b *= factors.high;
   }
   return vec4u(bitcast<vec2u>(vec4<f16>(a)), bitcast<vec2u>(vec4<f16>(b)));
+}
+
+struct Factors {
+  moments: vec2f,
+  low: vec4f,
+  high: vec4f,
+}
+
+fn factorsOf(image: u32, c8: u32, moments: vec2f) -> Factors {
+  var factors: Factors;
+  if (HAS_NORM) { factors.moments = moments; }
+  if (HAS_SCALES) {
+    let at = image * (X_CHANNELS / 4u) + c8 * 2u;
+    factors.low = scales[at];
+    factors.high = scales[at + 1u];
+  }
+  return factors;
 }
 `;
 
@@ -170,20 +187,38 @@ fn halves(low: vec4f, high: vec4f, image: u32, c8: u32, moments: vec2f) -> vec4u
 export const floatRows =
   momentsText +
   /* wgsl */ `
-fn staged(pixel: u32, image: u32, c8: u32, moments: vec2f) -> vec4u {
-  let at = pixel * (X_CHANNELS / 4u) + c8 * 2u;
-  return halves(x[at], x[at + 1u], image, c8, moments);
+struct Loaded {
+  low: vec4f,
+  high: vec4f,
+  factors: Factors,
 }
+
+fn load8(pixel: u32, image: u32, c8: u32, moments: vec2f) -> Loaded {
+  let at = pixel * (X_CHANNELS / 4u) + c8 * 2u;
+  return Loaded(x[at], x[at + 1u], factorsOf(image, c8, moments));
+}
+
+fn staged(loaded: Loaded) -> vec4u { return halvesOf(loaded.low, loaded.high, loaded.factors); }
 `;
 
 /** Rows of x in f16, eight halves a vector; they pass as they are where nothing stands before the product. */
 export const halfRows =
   momentsText +
   /* wgsl */ `
-fn staged(pixel: u32, image: u32, c8: u32, moments: vec2f) -> vec4u {
-  let raw = x[pixel * (X_CHANNELS / 8u) + c8];
-  if (!HAS_NORM && !HAS_SCALES) { return raw; }
-  return halves(vec4f(bitcast<vec4<f16>>(raw.xy)), vec4f(bitcast<vec4<f16>>(raw.zw)), image, c8, moments);
+struct Loaded {
+  halves: vec4u,
+  factors: Factors,
+}
+
+fn load8(pixel: u32, image: u32, c8: u32, moments: vec2f) -> Loaded {
+  return Loaded(x[pixel * (X_CHANNELS / 8u) + c8], factorsOf(image, c8, moments));
+}
+
+fn staged(loaded: Loaded) -> vec4u {
+  if (!HAS_NORM && !HAS_SCALES) { return loaded.halves; }
+  let low = vec4f(bitcast<vec4<f16>>(loaded.halves.xy));
+  let high = vec4f(bitcast<vec4<f16>>(loaded.halves.zw));
+  return halvesOf(low, high, loaded.factors);
 }
 `;
 
@@ -200,13 +235,16 @@ fn originOf(row: u32) -> Origin {
   return Origin(row, moments);
 }
 
-fn source8(origin: Origin, k8: u32) -> vec4u {
-  if (K % TILE_K != 0u && k8 * 8u >= K) { return vec4u(0u); }
-  return staged(origin.pixel, origin.pixel / PIXELS, k8, origin.moments);
+fn source8(origin: Origin, k8: u32) -> Loaded {
+  if (K % TILE_K != 0u && k8 * 8u >= K) { return Loaded(); }
+  return load8(origin.pixel, origin.pixel / PIXELS, k8, origin.moments);
 }
 `;
 
-/** The source of a full convolution, gathered from the window of each output pixel (implicit im2col): k = (ky, kx, c). */
+/**
+ * The source of a full convolution, gathered from the window of each output pixel (implicit im2col): k = (ky, kx, c). Beyond the
+ * edge all is zero, the moments too, so that a norm leaves zero there.
+ */
 export const windowOrigin = /* wgsl */ `
 struct Origin {
   image: u32,
@@ -220,15 +258,15 @@ fn originOf(row: u32) -> Origin {
   return Origin(row / (OUT_WIDTH * OUT_HEIGHT), i32(oy * STRIDE_H) - PAD_TOP, i32(ox * STRIDE_W) - PAD_LEFT);
 }
 
-fn source8(origin: Origin, k8: u32) -> vec4u {
+fn source8(origin: Origin, k8: u32) -> Loaded {
   let tap = k8 / (X_CHANNELS / 8u);
   let iy = origin.y + i32((tap / KERNEL_W) * DILATION_H);
   let ix = origin.x + i32((tap % KERNEL_W) * DILATION_W);
   let isBeyond = K % TILE_K != 0u && k8 * 8u >= K;
-  if (isBeyond || iy < 0 || ix < 0 || iy >= i32(IN_HEIGHT) || ix >= i32(IN_WIDTH)) { return vec4u(0u); }
+  if (isBeyond || iy < 0 || ix < 0 || iy >= i32(IN_HEIGHT) || ix >= i32(IN_WIDTH)) { return Loaded(); }
   let pixel = (origin.image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix);
   var moments = vec2f(0.0, 1.0);
   if (HAS_NORM) { moments = momentsOf(pixel); }
-  return staged(pixel, origin.image, k8 % (X_CHANNELS / 8u), moments);
+  return load8(pixel, origin.image, k8 % (X_CHANNELS / 8u), moments);
 }
 `;
