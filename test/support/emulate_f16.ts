@@ -25,7 +25,8 @@ fn storeHalf(at: u32, v: f32) {
 const MATRICES = /* wgsl */ `
 struct Left { place: u32, stride: u32 }
 struct Right { place: u32, stride: u32 }
-const EMULATED_SUMS = FRAGMENT_M * FRAGMENT_N / 4u / SUBGROUP_SIZE;
+const FRAGMENT_VECTORS = FRAGMENT_M * FRAGMENT_N / 4u;
+const EMULATED_SUMS = (FRAGMENT_VECTORS + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
 struct Sums { values: array<vec4f, EMULATED_SUMS> }
 var<private> emulatedLane: u32;
 
@@ -33,6 +34,7 @@ fn multiplyAccumulate(left: Left, right: Right, sums: Sums) -> Sums {
   var result = sums;
   for (var i = 0u; i < EMULATED_SUMS; i++) {
     let at = emulatedLane + i * SUBGROUP_SIZE;
+    if (at >= FRAGMENT_VECTORS) { continue; }
     let row = at / (FRAGMENT_N / 4u);
     let n4 = at % (FRAGMENT_N / 4u);
     for (var k = 0u; k < FRAGMENT_K; k++) {
@@ -48,6 +50,7 @@ fn multiplyAccumulate(left: Left, right: Right, sums: Sums) -> Sums {
 fn storeSums(place: u32, sums: Sums, stride: u32) {
   for (var i = 0u; i < EMULATED_SUMS; i++) {
     let at = emulatedLane + i * SUBGROUP_SIZE;
+    if (at >= FRAGMENT_VECTORS) { continue; }
     sumTile[place + at / (FRAGMENT_N / 4u) * stride + at % (FRAGMENT_N / 4u)] = sums.values[i];
   }
 }
