@@ -25,7 +25,11 @@ export default function configure(config) {
     plugins: ['karma-jasmine', 'karma-chrome-launcher'],
     files: [
       {pattern: BUNDLE, type: 'module'},
-      {pattern: 'node_modules/@vladmandic/human/models/*', included: false, watched: false},
+      ...[
+        'node_modules/@vladmandic/human/models/*',
+        'node_modules/nsfwjs/dist/models/mobilenet_v2/*',
+        'test/fixtures/efficientnet_b0/*',
+      ].map((pattern) => ({pattern, included: false, watched: false})),
     ],
     browsers: ['Chromium'],
     customLaunchers: {Chromium: {base: 'Chrome', flags: CHROMIUM_FLAGS}},

@@ -5,8 +5,6 @@ import {createRequire} from 'node:module';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
-import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
-import {type LayersModel, loadLayersModel} from '@tensorflow/tfjs-layers';
 import {
   ARCHITECTURES,
   buildGraphModel,
@@ -14,21 +12,13 @@ import {
   makeNetwork,
   randomWeights as randomTensors,
 } from '../models/index.js';
+import {type BenchmarkModel, openModel, seeded} from './benchmark_model.js';
+
+export {type BenchmarkModel, randomInput} from './benchmark_model.js';
 
 const PACKAGES = fileURLToPath(new URL('../../node_modules/', import.meta.url)); // From dist/benchmarks.
 const HUMAN = join(PACKAGES, '@vladmandic/human/models');
 const require = createRequire(import.meta.url);
-
-export interface BenchmarkModel {
-  readonly name: string;
-  readonly model: GraphModel | LayersModel;
-  readonly shape: readonly number[];
-  readonly dtype: 'float32' | 'int32';
-}
-
-/** Where a model leaves its image size open. */
-const OPEN_SIZE = 224;
-const SIZES: Readonly<Record<string, number>> = {handtrack: 320};
 
 /** Names of all models of npm `@vladmandic/human`. */
 export async function humanModels(): Promise<string[]> {
@@ -40,36 +30,28 @@ export async function humanModels(): Promise<string[]> {
  * `nsfwjs`, a name of `humanModels`, an architecture of models/ with random weights, or the path of a model.json; weights that
  * are not beside it are random.
  */
-export async function loadModel(name: string): Promise<BenchmarkModel> {
-  const model = await (name === 'nsfwjs'
-    ? loadNSFW()
-    : isArchitecture(name)
-      ? buildModel(name)
-      : loadGraph(name));
-  const input = model.inputs[0];
-  const size = SIZES[name] ?? OPEN_SIZE;
-  const shape = (input?.shape ?? []).map((extent, axis) =>
-    (extent ?? -1) >= 0 ? (extent as number) : axis === 0 ? 1 : size,
-  );
-  return {name, model, shape, dtype: input?.dtype === 'int32' ? 'int32' : 'float32'};
+export const loadModel = async (name: string): Promise<BenchmarkModel> =>
+  openModel(name, await loadArtifacts(name));
+
+/** Of what `loadModel` takes. */
+export function loadArtifacts(name: string): Promise<tf.io.ModelArtifacts> {
+  if (name === 'nsfwjs') return Promise.resolve(nsfwArtifacts());
+  return isArchitecture(name)
+    ? buildGraphModel(makeNetwork(findArchitecture(name)), randomTensors(1))
+    : graphArtifacts(name);
 }
 
 const isArchitecture = (name: string): boolean =>
   ARCHITECTURES.some((architecture) => architecture.name === name);
 
-async function buildModel(name: string): Promise<GraphModel> {
-  const network = makeNetwork(findArchitecture(name));
-  return loadGraphModel(tf.io.fromMemory(await buildGraphModel(network, randomTensors(1))));
-}
-
-async function loadNSFW(): Promise<LayersModel> {
+function nsfwArtifacts(): tf.io.ModelArtifacts {
   const folder = join(PACKAGES, 'nsfwjs/dist/models/mobilenet_v2');
   const json = require(join(folder, 'model.min.js')) as tf.io.ModelJSON;
   const weights = Buffer.from(require(join(folder, 'group1-shard1of1.min.js')) as string, 'base64');
-  return loadLayersModel(tf.io.fromMemory(artifactsOf(json, new Uint8Array(weights).buffer)));
+  return joined(json, new Uint8Array(weights).buffer);
 }
 
-async function loadGraph(name: string): Promise<GraphModel> {
+async function graphArtifacts(name: string): Promise<tf.io.ModelArtifacts> {
   const path = name.endsWith('.json') ? name : join(HUMAN, `${name}.json`);
   const json = JSON.parse(await readFile(path, 'utf8')) as tf.io.ModelJSON;
   const files = json.weightsManifest.flatMap(({paths}) => paths).map((file) => join(dirname(path), file));
@@ -77,10 +59,10 @@ async function loadGraph(name: string): Promise<GraphModel> {
   const data = files.every((file) => existsSync(file))
     ? new Uint8Array(Buffer.concat(await Promise.all(files.map((file) => readFile(file))))).buffer
     : randomWeights(specs);
-  return loadGraphModel(tf.io.fromMemory(artifactsOf(json, data)));
+  return joined(json, data);
 }
 
-function artifactsOf(json: tf.io.ModelJSON, weightData: ArrayBuffer): tf.io.ModelArtifacts {
+function joined(json: tf.io.ModelJSON, weightData: ArrayBuffer): tf.io.ModelArtifacts {
   const {weightsManifest, ...rest} = json;
   return {...rest, weightSpecs: weightsManifest.flatMap(({weights}) => weights), weightData};
 }
@@ -119,23 +101,4 @@ function randomWeights(specs: readonly tf.io.WeightsManifestEntry[]): ArrayBuffe
     return Float32Array.from({length}, () => scale * (2 * random() - 1));
   });
   return new Uint8Array(Buffer.concat(arrays.map(({buffer}) => new Uint8Array(buffer)))).buffer;
-}
-
-/** Mulberry32: uniform in [0, 1). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Pixel values 0..255 for int32, 0..1 for float32. */
-export function randomInput({shape, dtype}: BenchmarkModel, seed: number): Float32Array | Int32Array {
-  const random = seeded(seed);
-  const length = tf.util.sizeFromShape([...shape]);
-  if (dtype === 'float32') return Float32Array.from({length}, random);
-  return Int32Array.from({length}, () => Math.floor(256 * random()));
 }

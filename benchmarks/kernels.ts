@@ -12,6 +12,9 @@ import type {Dispatch, Plan} from '../kernels/plan.js';
 import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
+  depthwiseCandidates,
+  depthwiseTile,
+  type DepthwiseTile,
   estimateMatmul,
   MATMUL_TILES,
   matmulIsLegal,
@@ -53,9 +56,9 @@ const rows: Record<string, number | string>[] = [];
 
 const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];
 const tileOf = ({constants}: Dispatch): string =>
-  ['TILE_M', 'TILE_N', 'TILE_K', 'THREAD_M', 'THREAD_N', 'SPLIT_K', 'STRIP_H', 'STRIP_W', 'LANES', 'STRIPS']
+  ['TILE_M', 'TILE_N', 'TILE_K', 'THREAD_M', 'THREAD_N', 'SPLIT_K', 'TILE_H', 'TILE_W', 'STRIP_H', 'STRIP_W', 'LANES']
     .filter((name) => name in constants)
-    .map((name) => constants[name])
+    .map((name) => Number(constants[name]))
     .join('.');
 
 async function blocks(): Promise<void> {
@@ -109,7 +112,7 @@ async function blocks(): Promise<void> {
 }
 
 /** Clocks of an idle GPU are a third of a busy one's: keep it busy for half a second before the first measurement. */
-async function warmUp(): Promise<void> {
+async function warmUp(milliseconds = 100): Promise<void> {
   const plan = lowerBlock(
     {kind: 'BlockSeparable', stages: [pointwiseStage('project', 1024)]},
     [1, 64, 64, 1024],
@@ -117,7 +120,7 @@ async function warmUp(): Promise<void> {
   );
   const buffers = new PlanBuffers(device, plan);
   const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
-  await timer.microseconds(sequence, {samples: 5, milliseconds: 100});
+  await timer.microseconds(sequence, {samples: 5, milliseconds});
   buffers.destroy();
 }
 
@@ -145,7 +148,7 @@ function matmulProblems(): MatmulProblem[] {
 /** A tile nothing is known of. */
 function ratedTile(text: string): RatedTile {
   const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text.split('.').map(Number); // prettier-ignore
-  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, step: Infinity, fixed: 0};
+  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
 }
 
 async function matmul(): Promise<void> {
@@ -193,24 +196,26 @@ async function matmul(): Promise<void> {
   }
 }
 
-const STRIPS_TO_TRY = [[1, 4], [1, 7], [1, 8], [2, 4], [2, 7], [2, 8], [2, 14], [3, 4], [4, 4], [4, 7]] as const; // prettier-ignore
-const SHAPES_TO_TRY = [[8, 8], [16, 4], [16, 8], [32, 2], [32, 4]] as const; // prettier-ignore
-
 /** Every strip and workgroup shape over the depth-wise convolutions of the networks. */
 async function depthwise(): Promise<void> {
-  const tiles = STRIPS_TO_TRY.flatMap(([STRIP_H, STRIP_W]) =>
-    SHAPES_TO_TRY.map(([LANES, STRIPS]) => ({STRIP_H, STRIP_W, LANES, STRIPS})),
-  );
   for (const network of networks) {
     for (const batch of batches) {
       for (const {name, block, input} of NETWORKS[network] ?? []) {
         const chosen = lowerBlock(block, atBatch(input, batch), tilingFor(limits));
+        const tiles: DepthwiseTile[] = [];
+        lowerBlock(block, atBatch(input, batch), {
+          ...tilingFor(limits),
+          depthwise: ({shape, stage}) => {
+            tiles.push(...depthwiseCandidates(shape, stage, limits));
+            return depthwiseTile(shape, stage, limits);
+          },
+        });
         const plans = tiles.map((tile) =>
           lowerBlock(block, atBatch(input, batch), {...tilingFor(limits), depthwise: () => tile}),
         );
         const own = [chosen, ...plans].map((plan) => ({plan, dispatch: plan.dispatches.find(({kernel}) => kernel.startsWith('depthwise'))})); // prettier-ignore
         await cache.prepare(own.flatMap(({dispatch}) => dispatch ?? []));
-        await warmUp();
+        await warmUp(20);
         const timed: {tile: string; us: number}[] = [];
         for (const {plan, dispatch} of own) {
           if (!dispatch) continue;

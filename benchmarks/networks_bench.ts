@@ -10,12 +10,13 @@ import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import {capture, type Capture} from '../src/capture/index.js';
-import {BackendAccess} from '../src/capture/backend_access.js';
+import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
 import {GpuTimer} from './timing.js';
@@ -33,6 +34,7 @@ const {values, positionals} = parseArgs({
 });
 const RUNS = Number(values.runs);
 const precision = values.precision === 'f16' ? 'f16' : 'f32';
+const IN_FLIGHT = 4;
 // Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
   flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
@@ -42,18 +44,7 @@ const {device} = tf.backend() as WebGPUBackend;
 const timer = new GpuTimer(device);
 console.log(JSON.stringify(adapter));
 
-const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
-
-async function medianOf(run: () => Promise<unknown>): Promise<number> {
-  for (let i = 0; i < 5; i++) await run();
-  const times: number[] = [];
-  for (let i = 0; i < RUNS; i++) {
-    const start = performance.now();
-    await run();
-    times.push(performance.now() - start);
-  }
-  return median(times);
-}
+const medianOf = (run: () => Promise<unknown>): Promise<number> => medianMs(RUNS, run);
 
 /** Milliseconds of one prediction among many in a row. */
 async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
@@ -66,7 +57,8 @@ async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
     tf.dispose(last);
     return (performance.now() - start) / count;
   };
-  await once(10);
+  const start = performance.now();
+  while (performance.now() - start < 500) await once(10); // See clock.ts.
   return median([await once(40), await once(40), await once(40)]);
 }
 
@@ -116,7 +108,7 @@ async function measureStock(loaded: BenchmarkModel, x: tf.Tensor): Promise<{row:
 }
 
 async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
-  const replay = await fused.capture([x]);
+  const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));
   const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
   const row = {
@@ -124,6 +116,8 @@ async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row;
     fusedMs: await medianOf(async () => read(fused.predict(x))),
     fusedReplayMs: await medianOf(() => replay.predictAsync([x])),
     fusedPipelinedMs: await pipelined(replay, x),
+    // With a read-back each.
+    fusedInFlightMs: await inFlightMs({runs: 4 * RUNS, inFlight: IN_FLIGHT}, () => replay.predictAsync([x])),
     fusedGpuMs: await gpuTime(replay, x),
     peakMB: replay.memory.peak / 2 ** 20,
   };

@@ -1,6 +1,6 @@
 /**
- * LayerNorm over channels where no block takes it in: behind a stem, in front of a down-sampling convolution. Stock TF.js
- * sweeps over the map eight times for it.
+ * LayerNorm over channels where no block takes it in: behind a stem, whose first block also adds it. Stock TF.js sweeps over the
+ * map eight times for it.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {Stage} from './block.js';

@@ -35,6 +35,8 @@ export interface BlockSpec {
   readonly slots: readonly Slot[];
   /** Names of optional slots of which at least one must be filled. */
   readonly anyOf?: readonly string[];
+  /** Dispatches of stock TF.js that such a block must replace to gain anything; 2 unless given. */
+  readonly replaces?: number;
   /** Problems on which every kernel must equal the reference. */
   readonly cases: readonly BlockCase[];
 }

@@ -35,7 +35,8 @@ describe('inspect', () => {
     for (const name of SNAPSHOTS) {
       const {report} = convert(await readModel(join(FIXTURES, 'converted', name)), {isFile: true});
       const parts = report.stages.flatMap((stage) => stage.parts);
-      expect([...parts].sort()).toEqual([...report.blocks, ...report.misses].map(({at}) => at).sort());
+      const all = [...report.blocks, ...report.misses].map(({at}) => at);
+      expect([...parts].sort()).toEqual([...new Set(all)].sort());
       const resolutions = report.stages.map(({resolution}) => resolution.join());
       expect(resolutions.some((resolution, i) => i > 0 && resolution === resolutions[i - 1])).toBe(false);
     }
@@ -52,7 +53,7 @@ describe('inspect', () => {
     expect(saved).toBe(report.dispatches.before - report.dispatches.after);
     for (const {ops, nodes} of report.blocks) {
       const count = Object.values(ops).reduce((a, b) => a + b, 0);
-      expect(count).toBeGreaterThan(1);
+      expect(count).toBeGreaterThan(0);
       expect(count).toBeLessThanOrEqual(nodes.length);
     }
   });

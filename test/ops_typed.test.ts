@@ -135,6 +135,28 @@ const MOBILE: readonly Row[] = [
     stages: [dense('pointwise', 6, 'gelu')],
   },
   {
+    name: 'one convolution behind a LayerNorm',
+    kind: 'BlockConv',
+    op: conv,
+    options: {stride: 2, pad: 'valid', epsilon: 1e-3},
+    input: [2, 4, 6, 3],
+    stages: [
+      {op: 'layernorm', name: 'norm', epsilon: 1e-3, affine: true},
+      spatialStage('spatial', {kernel: 2, stride: 2, pad: 'valid', group: 3, channels: 5}),
+    ],
+  },
+  {
+    name: 'one convolution behind a LayerNorm without gain',
+    kind: 'BlockConv',
+    op: conv,
+    options: {epsilon: 1e-6},
+    input: [1, 4, 6, 3],
+    stages: [
+      {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: false},
+      spatialStage('spatial', {kernel: 3, group: 3, channels: 5}),
+    ],
+  },
+  {
     name: 'separable by default',
     kind: 'BlockSeparable',
     op: separable,

@@ -47,10 +47,10 @@ export function spatial(
   return grouped(lowering, stage, rows, shape, constants, ending, into);
 }
 
-/** Units of four vectors that a thread stages per step, of source and filter together. */
-function unitsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): number {
+/** What each thread stages per step: pairs of vectors of the source, vectors of the filter. */
+function loadsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): Constants {
   const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
-  return divideUp((TILE_K * (TILE_M + TILE_N)) / 16, team);
+  return {X_LOADS: divideUp((TILE_M * TILE_K) / 8, team), W_LOADS: divideUp((TILE_K * TILE_N) / 4, team)};
 }
 
 function matmul(
@@ -83,7 +83,7 @@ function matmul(
     N: n,
     K: k,
     ...tile,
-    UNITS: unitsOf(tile),
+    ...loadsOf(tile),
     FILTER: lowering.packer.add({taps: source.taps, rows: rows.channels, columns: n, padRows: true}, filter),
     ...lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale}),
     HAS_SCALES: rows.scales !== undefined,
@@ -122,8 +122,7 @@ function depthwise(
   const hasSums = ending.next?.op === 'gate';
   const hasMoments = ending.next?.op === 'layernorm';
   const tile = lowering.tiling.depthwise({shape, stage});
-  const strips = divideUp(shape[1], tile.STRIP_H) * divideUp(shape[2], tile.STRIP_W);
-  const parts = divideUp(strips, tile.STRIPS);
+  const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
   const statistics = hasSums
@@ -135,6 +134,9 @@ function depthwise(
   const constants: Constants = {
     ...window,
     ...tile,
+    // Input under one strip.
+    WINDOW_H: (tile.STRIP_H - 1) * stage.stride[0] + (stage.kernel[0] - 1) * stage.dilation[0] + 1,
+    WINDOW_W: (tile.STRIP_W - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1,
     FILTER: lowering.packer.add(
       {rows: taps, columns: stage.channels},
       {form: 'filter', filter: `${stage.name}Filter`},

@@ -35,11 +35,13 @@ export interface MatmulProblem {
   readonly k: number;
 }
 
+/** A workgroup's tile of output pixels, a thread's strip of it, and the groups of four channels a workgroup takes. */
 export interface DepthwiseTile {
+  readonly TILE_H: number;
+  readonly TILE_W: number;
   readonly STRIP_H: number;
   readonly STRIP_W: number;
   readonly LANES: number;
-  readonly STRIPS: number;
 }
 
 export interface Tiling {
@@ -66,44 +68,46 @@ export interface Tiling {
 }
 
 /**
- * A tile and its cost on one processor, in microseconds: `step` per step along K, `fixed` per wave of workgroups, `slots`
- * workgroups at a time. Fitted to 86 matrix products of EfficientNet-B0, MobileNetV2 and ConvNeXt-T on an H200, errors of 1 to 12 %;
- * the tile of least estimate is on average 4 % slower than the best one. Elsewhere only their ratios count.
+ * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side: each takes `latency` a step
+ * along K and `fixed` besides, however few there are; when there are many, the processor spends `work` on each step and
+ * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py to 140 matrix products of EfficientNet-B0, MobileNetV2 and
+ * ConvNeXt-T at batches 1 to 128 on an H200: mean error of a tile 2 to 7 %, and the tile of least estimate is on average 2 %
+ * slower than the best of 45. Elsewhere only their ratios count.
  */
 export interface RatedTile extends MatmulTile {
   readonly slots: number;
-  readonly step: number;
+  readonly latency: number;
+  readonly work: number;
   readonly fixed: number;
+  readonly overhead: number;
 }
 
 const rated = (
   tile: readonly [number, number, number, number, number, number],
   slots: number,
-  step: number,
-  fixed: number,
+  [latency, work]: readonly [number, number],
+  [fixed, overhead]: readonly [number, number],
 ): RatedTile => {
   const [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K] = tile;
-  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots, step, fixed};
+  return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, slots, latency, work, fixed, overhead};
 };
 
 export const MATMUL_TILES: readonly RatedTile[] = [
-  rated([256, 96, 16, 8, 8, 1], 1, 2.492, 3.686),
-  rated([128, 192, 8, 8, 8, 1], 1, 1.34, 3.622),
-  rated([64, 96, 16, 8, 4, 1], 1, 0.776, 0.242),
-  rated([64, 128, 16, 8, 8, 1], 1, 0.902, 1.595),
-  rated([128, 128, 8, 8, 8, 1], 1, 0.818, 2.64),
-  rated([128, 32, 16, 8, 4, 1], 1, 0.544, 0.853),
-  rated([64, 64, 16, 4, 4, 1], 1, 0.621, 0.543),
-  rated([128, 64, 8, 8, 4, 1], 1, 0.509, 1.05),
-  rated([32, 64, 16, 4, 4, 1], 1, 0.337, 0.247),
-  rated([64, 64, 8, 4, 4, 1], 1, 0.384, 0.097),
-  rated([64, 32, 16, 4, 4, 1], 1, 0.344, 0.289),
-  rated([64, 16, 16, 4, 4, 1], 2, 0.408, 0.519),
-  rated([32, 32, 16, 4, 4, 2], 1, 0.407, 0.441),
-  rated([16, 32, 16, 4, 4, 2], 2, 0.39, 0.606),
-  rated([16, 16, 16, 4, 4, 4], 1, 0.345, 0.34),
-  rated([16, 32, 16, 4, 4, 4], 1, 0.487, 1.035),
-  rated([32, 32, 16, 4, 4, 4], 1, 0.765, 1.292),
+  rated([64, 128, 16, 8, 8, 1], 2, [0.871, 0.789], [1.52, 0.943]),
+  rated([128, 40, 16, 8, 4, 1], 2, [0.876, 0.68], [1.21, 0.711]),
+  rated([64, 96, 16, 8, 4, 1], 2, [0.914, 0.685], [0.911, 0.649]),
+  rated([64, 80, 16, 8, 4, 1], 2, [0.931, 0.595], [0.75, 0.436]),
+  rated([64, 64, 16, 8, 4, 1], 2, [0.522, 0.433], [0.981, 0.37]),
+  rated([64, 48, 16, 8, 4, 1], 2, [0.52, 0.407], [0.916, 0.279]),
+  rated([64, 32, 16, 8, 4, 1], 2, [0.467, 0.263], [0.534, 0.126]),
+  rated([64, 16, 16, 8, 4, 1], 6, [0.598, 0.176], [0.911, 0.15]),
+  rated([32, 64, 16, 8, 4, 2], 2, [0.511, 0.488], [1.59, 0.95]),
+  rated([32, 32, 32, 4, 4, 2], 4, [0.735, 0.744], [0.943, 0.558]),
+  rated([32, 32, 16, 4, 4, 1], 3, [0.28, 0.171], [0.666, 0.124]),
+  rated([16, 64, 32, 4, 4, 4], 1, [1.427, 0.154], [1.34, 0.3]),
+  rated([16, 32, 32, 4, 4, 4], 1, [0.588, 0.87], [1.5, 1.02]),
+  rated([16, 32, 16, 4, 4, 8], 1, [0.581, 0.829], [1.8, 1.306]),
+  rated([16, 16, 32, 4, 4, 8], 1, [1.06, 0.227], [1.36, 0.3]),
 ];
 
 const FLOAT_BYTES = 4;
@@ -121,11 +125,17 @@ export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
 /** Microseconds until a dispatch that waited for the one before it has begun. */
 const LAUNCH = 2;
 
-/** Microseconds: the launch, and waves of workgroups times what one wave takes. */
+/** Bytes a microsecond from device memory: an H200's copy. */
+const BANDWIDTH = 4.1e6;
+
+/** Microseconds: the launch and the longest of what latency, arithmetic and memory take. */
 export function estimateMatmul(t: RatedTile, {m, n, k}: MatmulProblem, {processors}: DeviceLimits): number {
-  const waves = divideUp(divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N), processors * t.slots);
+  const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N);
   const steps = divideUp(divideUp(k, t.TILE_K), t.SPLIT_K);
-  return LAUNCH + waves * (steps * t.step + t.fixed);
+  const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
+  const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
+  const memory = (FLOAT_BYTES * (m * k + m * n + k * n)) / BANDWIDTH;
+  return LAUNCH + Math.max(latency, work, memory);
 }
 
 /** Workgroups along one axis that every device allows. */
@@ -141,15 +151,73 @@ const bestOf = <T>(candidates: readonly T[], cost: (candidate: T) => number): T 
 const powerOfTwoUpTo = (value: number, most: number): number =>
   Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, value))));
 
+function isLegalDepthwise(t: DepthwiseTile, limits: DeviceLimits): boolean {
+  const threads = t.LANES * divideUp(t.TILE_H, t.STRIP_H) * divideUp(t.TILE_W, t.STRIP_W);
+  const statistics = FLOAT_BYTES * threads * Math.max(4, t.STRIP_H * t.STRIP_W);
+  return (
+    threads <= limits.maxComputeInvocationsPerWorkgroup && statistics <= limits.maxComputeWorkgroupStorageSize
+  );
+}
+
+/** Strips of a map, as many as make about `threads` threads with the lanes, as square as they come. */
+function tileOf(
+  [, h, w]: Shape4D,
+  strip: {readonly STRIP_H: number; readonly STRIP_W: number; readonly LANES: number},
+  threads: number,
+): Pick<DepthwiseTile, 'TILE_H' | 'TILE_W'> {
+  const [rows, columns] = [divideUp(h, strip.STRIP_H), divideUp(w, strip.STRIP_W)];
+  const strips = Math.max(1, Math.floor(threads / strip.LANES));
+  const across = divideUp(columns, divideUp(columns, strips));
+  const down = Math.min(rows, Math.max(1, Math.floor(strips / across)));
+  return {TILE_H: divideUp(rows, divideUp(rows, down)) * strip.STRIP_H, TILE_W: across * strip.STRIP_W};
+}
+
+const STRIPS: readonly (readonly [number, number])[] = [[1, 2], [1, 4], [1, 7], [1, 8], [2, 2], [2, 4], [2, 7], [4, 4]]; // prettier-ignore
+
+/** Every tile worth a measurement: strips, lanes, threads a workgroup. */
+export function depthwiseCandidates(
+  shape: Shape4D,
+  stage: SpatialStage,
+  limits: DeviceLimits,
+): DepthwiseTile[] {
+  const vectors = divideUp(stage.channels, 4);
+  const found = new Map<string, DepthwiseTile>();
+  for (const [STRIP_H, STRIP_W] of STRIPS) {
+    if (STRIP_H > shape[1] || STRIP_W > shape[2]) continue;
+    for (const lanes of [4, 8, 16]) {
+      const strip = {STRIP_H, STRIP_W, LANES: powerOfTwoUpTo(vectors, lanes)};
+      for (const threads of [64, 128]) {
+        const tile = {...tileOf(shape, strip, threads), ...strip};
+        if (isLegalDepthwise(tile, limits)) found.set(JSON.stringify(tile), tile);
+      }
+    }
+  }
+  return [...found.values()];
+}
+
 /**
- * Windows of 7×7 want one row a thread: with two, or with eight columns, the sums fall out of registers (400 to 600 instead of
- * 65 µs at [32, 56, 56, 96] on an H200). Short strips fill a GPU that a small map leaves idle.
+ * Long strips read less, short ones fill a GPU. Measured on an H200 over the depth-wise convolutions of EfficientNet-B0 and
+ * ConvNeXt-T: below some 150,000 vectors of output 2×2 with 16 lanes is within a tenth of the best of 60 tiles, whatever the
+ * window; above, one row of seven with 8 lanes for 7×7 (59 µs at [32, 56, 56, 96]) and 2×4 or 1×4 for smaller windows.
  */
-function largeWindow([n, h, w]: Shape4D, vectors: number): DepthwiseTile {
-  const isLarge = n * h * w * vectors >= 1 << 19;
-  const STRIP_W = Math.min(isLarge ? 7 : 4, w);
-  const LANES = powerOfTwoUpTo(vectors, isLarge ? 8 : 16);
-  return {STRIP_H: 1, STRIP_W, LANES, STRIPS: powerOfTwoUpTo(h * divideUp(w, STRIP_W), 64 / LANES)};
+export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: DeviceLimits): DepthwiseTile {
+  const [n, h, w] = shape;
+  const vectors = divideUp(stage.channels, 4);
+  const isDense = stage.stride[0] === 1 && stage.dilation[0] === 1;
+  const [rows, columns, lanes] =
+    n * h * w * vectors < 150_000
+      ? [2, 2, 16]
+      : stage.kernel[1] > 5
+        ? [1, 7, 8]
+        : [isDense ? 2 : 1, 4, isDense ? 16 : 8];
+  const threads = lanes === 16 && rows === 2 && columns === 2 ? 64 : 128;
+  const strip = {
+    STRIP_H: Math.min(rows, h),
+    STRIP_W: Math.min(columns, w),
+    LANES: powerOfTwoUpTo(vectors, lanes),
+  };
+  const tile = {...tileOf(shape, strip, threads), ...strip};
+  return isLegalDepthwise(tile, limits) ? tile : {...tileOf(shape, strip, strip.LANES), ...strip};
 }
 
 export function tilingFor(limits: DeviceLimits): Tiling {
@@ -161,15 +229,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       );
       return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K};
     },
-    depthwise: ({shape, stage}) => {
-      const vectors = divideUp(stage.channels, 4);
-      if (stage.kernel[1] > 5) return largeWindow(shape, vectors);
-      const STRIP_W = Math.min(4, shape[2]);
-      const STRIP_H = Math.min(stage.stride[0] === 1 && stage.dilation[0] === 1 ? 2 : 1, shape[1]);
-      const LANES = powerOfTwoUpTo(vectors, 16);
-      const strips = divideUp(shape[1], STRIP_H) * divideUp(shape[2], STRIP_W);
-      return {STRIP_H, STRIP_W, LANES, STRIPS: powerOfTwoUpTo(strips, 128 / LANES)};
-    },
+    depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     grouped: ({shape}) => {
       const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
       return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};

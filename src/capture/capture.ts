@@ -3,7 +3,7 @@
  * JavaScript costs microseconds per dispatch and not tens of them.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import {BackendAccess, missingFields} from './backend_access.js';
+import {BackendAccess, missingFields} from '../../kernels/webgpu/backend_access.js';
 import {type ExampleInputs, exampleValues, inputList, type Inputs, namedSpecs} from './inputs.js';
 import type {ImageOptions} from './image_input.js';
 import {type Prepared, prepare} from './prepare.js';
@@ -70,6 +70,8 @@ interface Job {
   readonly options: CaptureOptions;
 }
 
+const DEFAULT_IN_FLIGHT = 2;
+
 /** Recordings hook the device, so there is one at a time. */
 let turn: Promise<unknown> = Promise.resolve();
 
@@ -101,7 +103,7 @@ async function start({source, specs, examples, options}: Job): Promise<State> {
   const backend = tf.backend();
   const missing = missingFields(backend);
   const access = missing.length === 0 ? new BackendAccess(backend) : undefined;
-  const {inFlight = 2, shareMemory = true, image = {}, recoverable: copy = true} = options;
+  const {inFlight = DEFAULT_IN_FLIGHT, shareMemory = true, image = {}, recoverable: copy = true} = options;
   const prepared: Prepared = access
     ? await prepare(access, {source, specs, examples, options: {inFlight, shareMemory, image}})
     : {
@@ -120,6 +122,7 @@ export class Capture {
   #state: State;
   #lost: GPUDeviceLostInfo | undefined;
   #isDisposed = false;
+  #pending = 0;
 
   constructor(job: Job, state: State) {
     this.#job = job;
@@ -194,10 +197,23 @@ export class Capture {
 
   /**
    * One prediction, read back in one go: what `tensor.data()` gives for each output. Submitted before this returns, unless
-   * `inFlight` predictions are on their way already.
+   * `inFlight` predictions are on their way already: then the inputs must stay as they are until the first of those arrives.
    */
   async predictAsync(inputs: Inputs): Promise<tf.TypedArray[]> {
-    return this.#unlessLost(() => this.#use().runner.values(inputList(inputs, this.#job.specs)));
+    this.#pending++;
+    try {
+      return await this.#unlessLost(() => this.#use().runner.values(inputList(inputs, this.#job.specs)));
+    } finally {
+      this.#pending--;
+    }
+  }
+
+  /**
+   * Whether fewer than `inFlight` predictions of `predictAsync` are on their way. A video loop that must never wait for the GPU
+   * skips the frame where this is false.
+   */
+  get isReady(): boolean {
+    return this.#pending < (this.#job.options.inFlight ?? DEFAULT_IN_FLIGHT);
   }
 
   /**

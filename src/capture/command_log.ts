@@ -3,7 +3,7 @@
  * it: TF.js's own programs and raw kernels alike. Knows buffers, not tensors.
  */
 import {type BindingAccess, bindingAccess} from '../../kernels/webgpu/observed_device.js';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {type BoundGroup, type Command, readsOf, type RecordedBuffer, writesOf} from './commands.js';
 import {MethodHooks} from './method_hooks.js';
 
@@ -133,7 +133,11 @@ export class CommandLog {
     const {queue} = this.#access;
     this.#hooks.replace(queue, 'submit', (submit) => (buffers) => {
       const list = [...buffers];
-      for (const buffer of list) this.commands.push(...(this.#finished.get(buffer) ?? []));
+      for (const buffer of list) {
+        const encoded = this.#finished.get(buffer);
+        if (encoded) this.commands.push(...encoded);
+        else this.#refuse('commands that were encoded before the run, as those of another capture are');
+      }
       submit(list);
     });
     this.#hooks.replace(

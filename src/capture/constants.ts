@@ -1,5 +1,5 @@
 /** Constants of a capture: data that the recorded run uploaded, packed into one buffer, and results computed from it once. */
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {type Command, readsOf, type RecordedBuffer, type UploadCommand, writesOf} from './commands.js';
 import type {Program} from './program.js';
 

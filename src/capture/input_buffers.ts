@@ -1,6 +1,6 @@
 /** The input buffers of a capture, and the ways into them. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {ImageInput, type ImageOptions} from './image_input.js';
 import {bytesOf, type CaptureInput, gpuValues, isArrayInput, type NamedSpec, writeTensor} from './values.js';
 

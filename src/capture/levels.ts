@@ -4,7 +4,7 @@
  * values are awaited first, and the op finds them in main memory.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {watchingNodes} from './graph_access.js';
 import {cutNodes} from './graph_cut.js';
 import {MethodHooks} from './method_hooks.js';

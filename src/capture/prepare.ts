@@ -1,7 +1,7 @@
 /** From a source and example inputs to something that runs predictions: a replay, segments, or the source itself. */
 import * as tf from '@tensorflow/tfjs-core';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {RecordedWeight, Recording} from './commands.js';
 import {firstDifference} from './compare.js';
 import {watchingNodes} from './graph_access.js';

@@ -1,6 +1,6 @@
 /** Reading several buffers of the GPU with one copy list, one staging buffer and one mapping. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {Location} from './constants.js';
 import {BYTES_PER_ELEMENT} from './values.js';
 

@@ -1,6 +1,6 @@
 /** Runs a function of tensors once and writes down the GPU commands it makes. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {CommandLog} from './command_log.js';
 import type {RecordedOutput, RecordedWeight, Recording} from './commands.js';
 import {MethodHooks} from './method_hooks.js';

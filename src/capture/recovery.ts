@@ -1,6 +1,6 @@
 /** What a capture holds of the model's weights: on the GPU against their disposal, in main memory against a lost device. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {RecordedWeight} from './commands.js';
 import {readLocations} from './read_back.js';
 

@@ -1,10 +1,16 @@
-/** A program on the GPU: buffers of its own, bind groups made once, and one submit per prediction. */
+/**
+ * A program on the GPU: buffers of its own, bind groups made once, and one submit per prediction.
+ *
+ * Any number of predictions share the one set of input and intermediate buffers. The queue runs what is submitted in order, each
+ * dispatch behind those whose results it overwrites, so a second set would let nothing overlap; only the staging buffers, which
+ * JavaScript reads, are a ring.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import {type ArenaPlan, planArena} from './arena.js';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {RecordedBuffer, RecordedOutput} from './commands.js';
 import {constantData, type Location, PackedConstants, uploadsInOrder} from './constants.js';
-import {InputBuffers} from './input_buffers.js';
+import {InputBuffers, type StagedInputs} from './input_buffers.js';
 import type {ImageOptions} from './image_input.js';
 import type {Program} from './program.js';
 import {copyToStaging, mapStaging, readLayout, type ReadLayout, readLocations} from './read_back.js';
@@ -43,6 +49,12 @@ export class Replay {
   readonly #layout: ReadLayout;
   readonly #staging: StagingRing;
   readonly #owned: {destroy(): void}[] = [];
+  /**
+   * The steps of the next prediction that returns tensors. Like those of the staging buffers, they are encoded while the GPU works on
+   * the prediction before: so nothing but the submit stands between an input and the GPU. Of 80 dispatches on a CPU that took
+   * 0.3 of 0.35 ms.
+   */
+  #commands: GPUCommandBuffer | undefined;
 
   constructor(access: BackendAccess, program: Program, specs: readonly NamedSpec[], options: ReplayOptions) {
     this.#access = access;
@@ -87,37 +99,42 @@ export class Replay {
     });
   }
 
-  /** Encodes and submits one prediction. The tensors are new ones, copied out of the capture's buffers; dispose them. */
+  /** Submits one prediction. The tensors are new ones, copied out of the capture's buffers; dispose them. */
   tensors(inputs: readonly CaptureInput[]): tf.Tensor[] {
-    const encoder = this.#encode(inputs);
+    const before = this.#inputs.write(inputs);
+    const {device} = this.#access;
+    const steps = this.#commands ?? this.#encodeSteps();
+    const after = device.createCommandEncoder();
     const tensors = this.#outputs.map(({shape, dtype, from}, i) => {
       // In main memory, where ops that take shapes or indices look for them.
       if (from.kind === 'values') return tf.tensor(from.values, [...shape], dtype);
       const {tensor, buffer} = this.#access.makeTensor(shape, dtype);
       const source = this.#locations[i];
       const size = this.#layout.sizes[i] ?? 0;
-      if (source && size > 0) encoder.copyBufferToBuffer(source.buffer, source.offset, buffer, 0, size);
+      if (source && size > 0) after.copyBufferToBuffer(source.buffer, source.offset, buffer, 0, size);
       return tensor;
     });
-    this.#access.queue.submit([encoder.finish()]);
+    this.#submit(before, [steps, after.finish()]);
+    this.#commands = this.#encodeSteps();
     return tensors;
   }
 
-  /** Encodes, submits and reads back one prediction. Waits first where as many are in flight as there may be. */
+  /** Submits and reads back one prediction. Waits first where as many are in flight as there may be. */
   async values(inputs: readonly CaptureInput[]): Promise<tf.TypedArray[]> {
     const taken = this.#staging.take();
-    const staging = taken instanceof Promise ? await taken : taken;
+    const slot = taken instanceof Promise ? await taken : taken;
     try {
-      const encoder = this.#encode(inputs);
-      copyToStaging(encoder, staging, {locations: this.#locations, layout: this.#layout});
-      this.#access.queue.submit([encoder.finish()]);
-      const values = await mapStaging(staging, this.#outputs, this.#layout);
+      const before = this.#inputs.write(inputs);
+      this.#submit(before, [slot.commands ?? this.#encodeSteps(slot.staging)]);
+      const mapped = mapStaging(slot.staging, this.#outputs, this.#layout);
+      slot.commands = this.#encodeSteps(slot.staging);
+      const values = await mapped;
       return values.map((array, i) => {
         const from = this.#outputs[i]?.from;
         return from?.kind === 'values' ? from.values.slice() : array;
       });
     } finally {
-      this.#staging.giveBack(staging);
+      this.#staging.giveBack(slot);
     }
   }
 
@@ -126,16 +143,26 @@ export class Replay {
     for (const owned of this.#owned) owned.destroy();
   }
 
-  #encode(inputs: readonly CaptureInput[]): GPUCommandEncoder {
-    const staged = this.#inputs.write(inputs);
+  /** All steps and, where given, the read-back, in one command buffer, which can be submitted once. */
+  #encodeSteps(staging?: GPUBuffer): GPUCommandBuffer {
     const encoder = this.#access.device.createCommandEncoder();
-    for (const copy of staged.copies) copy(encoder);
-    const {dispatches} = staged;
-    this.#steps.encode(
-      encoder,
-      dispatches.length > 0 ? (pass) => dispatches.forEach((dispatch) => dispatch(pass)) : undefined,
-    );
-    return encoder;
+    this.#steps.encode(encoder);
+    if (staging) copyToStaging(encoder, staging, {locations: this.#locations, layout: this.#layout});
+    return encoder.finish();
+  }
+
+  /** One submit, whatever the inputs need before. */
+  #submit({copies, dispatches}: StagedInputs, commands: GPUCommandBuffer[]): void {
+    const {device, queue} = this.#access;
+    if (copies.length > 0 || dispatches.length > 0) {
+      const encoder = device.createCommandEncoder();
+      for (const copy of copies) copy(encoder);
+      const pass = dispatches.length > 0 ? encoder.beginComputePass() : undefined;
+      if (pass) for (const dispatch of dispatches) dispatch(pass);
+      pass?.end();
+      commands.unshift(encoder.finish());
+    }
+    queue.submit(commands);
   }
 
   /** Gives every recorded buffer its place, and computes the constants. */

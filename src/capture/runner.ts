@@ -1,6 +1,6 @@
 /** Three ways to run a prediction behind one face: replayed, replayed up to a cut, or plainly. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {ImageOptions} from './image_input.js';
 import {levelRun} from './levels.js';
 import {plainInputs} from './plain_inputs.js';

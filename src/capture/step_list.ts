@@ -48,16 +48,12 @@ export class StepList {
   }
 
   /**
-   * One compute pass, interrupted only where a copy or a clear must happen between dispatches. `first` is encoded into the
-   * pass before the steps. Written for speed: at batch 1 this loop is most of what a prediction costs in JavaScript.
+   * One compute pass, interrupted only where a copy or a clear must happen between dispatches. Written for speed: at batch 1
+   * this loop is most of what a prediction costs in JavaScript.
    */
-  encode(encoder: GPUCommandEncoder, first?: (pass: GPUComputePassEncoder) => void): void {
+  encode(encoder: GPUCommandEncoder): void {
     let pass: GPUComputePassEncoder | undefined;
     let pipeline: GPUComputePipeline | undefined;
-    if (first) {
-      pass = encoder.beginComputePass();
-      first(pass);
-    }
     for (const step of this.#steps) {
       if (step.kind !== 'dispatch') {
         pass?.end();

@@ -1,6 +1,6 @@
 /** Inputs of a capture: what a caller may pass, and how each kind reaches the GPU. */
 import * as tf from '@tensorflow/tfjs-core';
-import type {BackendAccess} from './backend_access.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import type {ImageSource} from './image_input.js';
 
 export type InputDType = 'float32' | 'int32' | 'bool';

@@ -1,5 +1,12 @@
 /** A report as a tree for the terminal: the stages of the network, what became of each block, and what is in no block and why. */
-import {adviceOn, type BlockReport, type Miss, type Report, type StageReport} from '../graph/index.js';
+import {
+  adviceOn,
+  type BlockReport,
+  type Miss,
+  missesInNoBlock,
+  type Report,
+  type StageReport,
+} from '../graph/index.js';
 
 const percent = (fused: number, total: number): string =>
   total > 0 ? ` (${((100 * fused) / total).toFixed(1)} %)` : '';
@@ -16,7 +23,7 @@ export function reportText(report: Report): string {
     `depth-wise   ${depthwise.fused} of ${depthwise.total} in blocks${percent(depthwise.fused, depthwise.total)}`,
     `MACs         ${macs.fused} of ${macs.total} of depth-wise and pointwise convolutions in blocks${percent(macs.fused, macs.total)}`,
     '',
-    `${plural(blocks.length, 'block')} in ${plural(stages.length, 'stage')}, ${plural(misses.length, 'convolution')} in no block`,
+    `${plural(blocks.length, 'block')} in ${plural(stages.length, 'stage')}, ${plural(missesInNoBlock(blocks, misses).length, 'convolution')} in no block`,
     ...stages.flatMap((stage) => stageText(stage, report)),
   ];
   return [...lines, ...notes.map((note) => `note: ${note}`)].join('\n');
@@ -24,9 +31,10 @@ export function reportText(report: Report): string {
 
 function stageText({resolution, parts}: StageReport, report: Report): readonly string[] {
   const blocks = report.blocks.filter(({at}) => parts.includes(at));
-  const misses = report.misses.filter(({at}) => parts.includes(at));
+  const misses = missesInNoBlock(blocks, report.misses).filter(({at}) => parts.includes(at));
+  const lone = new Map(report.misses.map((miss) => [miss.at, miss]));
   const texts = new Map([
-    ...blocks.map((block) => [block.at, blockText(block)] as const),
+    ...blocks.map((block) => [block.at, blockText(block, lone.get(block.at))] as const),
     ...misses.map((miss) => [miss.at, missText(miss)] as const),
   ]);
   const branches = parts.flatMap((at, i) => {
@@ -45,16 +53,11 @@ function stageText({resolution, parts}: StageReport, report: Report): readonly s
   ];
 }
 
-function blockText({
-  block,
-  at,
-  stages,
-  input,
-  output,
-  ops,
-  dispatches,
-  folded,
-}: BlockReport): readonly string[] {
+/** @param miss Why its one convolution is in no larger block. */
+function blockText(
+  {block, at, stages, input, output, ops, dispatches, folded}: BlockReport,
+  miss?: Miss,
+): readonly string[] {
   const swallowed = Object.entries(ops).map(([op, count]) => (count > 1 ? `${count} ${op}` : op));
   const count = Object.values(ops).reduce((total, each) => total + each, 0);
   return [
@@ -63,12 +66,17 @@ function blockText({
     ...stages.map((stage) => `· ${stage}`),
     `for ${plural(count, 'op')}: ${swallowed.join(', ')}`,
     ...(folded.length > 0 ? [`folded to float32: ${folded.join(', ')}`] : []),
+    ...(miss ? whyText(miss, 'to fuse more') : []),
   ];
 }
 
 const missText = (miss: Miss): readonly string[] => [
   `not fused  ${miss.at}`,
+  ...whyText(miss, 'to fuse this'),
+];
+
+const whyText = (miss: Miss, goal: string): readonly string[] => [
   miss.block === 'any' ? miss.reason : `nearest to ${miss.block}: ${miss.reason}`,
   `found ${miss.found}; needed ${miss.needed}`,
-  `to fuse this: ${adviceOn(miss)}`,
+  `${goal}: ${adviceOn(miss)}`,
 ];

@@ -9,7 +9,7 @@ const ADVICE: Readonly<Record<MissReason, (miss: Miss) => string>> = {
   'the shortcut has layers': ({found}) => `add the block's input as it is, without ${found} on the shortcut`,
   'an activation follows the add': ({found}) => `move the ${found} behind the add into the next block`,
   'too little to fuse': () =>
-    'nothing need change: alone it is as fast; a stage directly behind it could make a block',
+    'nothing need change: alone it gains nothing; a stage directly behind it could make a block',
   'the input is no map': ({found}) => `nothing need change: a dense layer (${found}) is one op already`,
   'the value is an output or is kept': ({found}) => `take '${found}' from the outputs and from keep`,
   'the value is used outside the block': ({found}) =>

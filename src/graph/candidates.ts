@@ -176,8 +176,9 @@ function tryCut(
   if ('misfit' in fit) return fit;
   const escape = escapeOf(overlay, growing.nodes);
   if (escape) return {misfit: escape};
-  if (dispatchesOf(around, growing.nodes) < 2)
-    return {misfit: {...noGain(growing, 'one op of TF.js', 'at least two'), reason: 'too little to fuse'}};
+  const [dispatches, least] = [dispatchesOf(around, growing.nodes), spec.replaces ?? 2];
+  if (dispatches < least)
+    return {misfit: noGain(growing, `${dispatches} dispatches of TF.js`, `at least ${least}`)};
   const named = nameStages(growing, fit.slots);
   const block: Block = {kind: spec.kind, stages: named.stages};
   try {

@@ -25,7 +25,14 @@ export {LayersError} from './layers/layers_error.js';
 export {BLOCK_KINDS} from './block_node.js';
 export {ModelError} from './model_error.js';
 export type {BlockDispatches} from './dispatches.js';
-export {type BlockReport, emptyReport, Report, type ReportData, type StageReport} from './report.js';
+export {
+  type BlockReport,
+  emptyReport,
+  missesInNoBlock,
+  Report,
+  type ReportData,
+  type StageReport,
+} from './report.js';
 export type {Miss, MissReason} from './misses.js';
 export {adviceOn} from './advice.js';
 

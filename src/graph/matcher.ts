@@ -1,6 +1,7 @@
 /**
- * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest convolutions alone, then the one
- * with the fewest dispatches, then the one that writes the fewest bytes between them: it cuts where the map is narrow.
+ * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest convolutions alone, then the fewest
+ * to TF.js, then the one with the fewest dispatches, then the one that writes the fewest bytes between them: it cuts where the
+ * map is narrow.
  */
 import {type Candidate, candidatesAt, dispatchesOf, type Refusal, type Surroundings} from './candidates.js';
 import {isConv} from './forms.js';
@@ -21,11 +22,15 @@ export interface Tried {
 }
 
 /** Compared from left to right; less is better. */
-type Cost = readonly [stranded: number, dispatches: number, elements: number];
+type Cost = readonly [stranded: number, stock: number, dispatches: number, elements: number];
 
-const plus = (a: Cost, b: Cost): Cost => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
-const isLess = (a: Cost, b: Cost): boolean =>
-  a[0] !== b[0] ? a[0] < b[0] : a[1] !== b[1] ? a[1] < b[1] : a[2] < b[2];
+const NOTHING: Cost = [0, 0, 0, 0];
+const plus = (a: Cost, b: Cost): Cost => [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]];
+
+function isLess(a: Cost, b: Cost): boolean {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at >= 0 && (a[at] ?? 0) < (b[at] ?? 0);
+}
 
 export function matchBlocks(around: Surroundings): Matches {
   const blocks: Candidate[] = [];
@@ -48,7 +53,7 @@ export function matchBlocks(around: Surroundings): Matches {
 }
 
 /** A block of one convolution leaves that as alone as it was. */
-const hasOneConv = ({block}: Candidate): boolean =>
+export const hasOneConv = ({block}: Candidate): boolean =>
   block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
 
 /** The cheapest segmentation, by dynamic programming over the chain's positions. */
@@ -57,19 +62,19 @@ function cut(
   chain: readonly Link[],
   candidates: readonly Candidate[],
 ): readonly Candidate[] {
-  const best: {cost: Cost; blocks: readonly Candidate[]}[] = [{cost: [0, 0, 0], blocks: []}];
+  const best: {cost: Cost; blocks: readonly Candidate[]}[] = [{cost: NOTHING, blocks: []}];
   const written = (at: number): number =>
     sizeOf(
       (around.nominal.shape(valueOf(chain[at]?.node.name ?? '')) ?? []).map((size) => Math.max(size, 1)),
     );
   chain.forEach((link, end) => {
     const before = best[end] as (typeof best)[number];
-    const isLone = isConv(link.node.form);
-    const alone: Cost = [isLone ? 1 : 0, dispatchesOf(around, [link.node]), written(end)];
+    const stock = isConv(link.node.form) ? 1 : 0;
+    const alone: Cost = [stock, stock, dispatchesOf(around, [link.node]), written(end)];
     let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
     for (const candidate of candidates.filter(({last}) => last === end)) {
       const start = best[candidate.first] as (typeof best)[number];
-      const cost = plus(start.cost, [hasOneConv(candidate) ? 1 : 0, 1, written(end)]);
+      const cost = plus(start.cost, [hasOneConv(candidate) ? 1 : 0, 0, 1, written(end)]);
       if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
     }
     best.push(choice);

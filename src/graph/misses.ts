@@ -1,11 +1,11 @@
-/** Why a convolution is in no block: the reason that was closest to a match. */
+/** Why a convolution is in no block, or alone in one: the reason that was closest to a match. */
 import {BLOCK_SPECS, spatialKinds} from '../../ops/index.js';
 import {numbersAttr, textAttr, textsAttr} from './attrs.js';
-import type {Refusal, RefusalReason} from './candidates.js';
+import type {Candidate, Refusal, RefusalReason} from './candidates.js';
 import {type CanonicalNode, isConv} from './forms.js';
 import {type Graph, type Node, valueOf} from './graph.js';
 import type {Link} from './links.js';
-import type {Matches, Tried} from './matcher.js';
+import {hasOneConv, type Matches, type Tried} from './matcher.js';
 import type {Overlay} from './overlay.js';
 
 export type MissReason = RefusalReason | 'no block starts here' | 'the op is not understood';
@@ -29,12 +29,16 @@ const CONVOLUTIONS: ReadonlySet<string> = new Set([
 ]);
 
 export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matches): readonly Miss[] {
-  const fused = new Set(blocks.flatMap(({nodes}) => nodes.map(({name}) => name)));
+  const namesOf = (some: readonly Candidate[]): ReadonlySet<string> =>
+    new Set(some.flatMap(({nodes}) => nodes.map(({name}) => name)));
+  const [fused, alone] = [namesOf(blocks), namesOf(blocks.filter(isLone))];
   const misses: Miss[] = [];
   for (const attempt of tried) {
     attempt.chain.forEach((link, position) => {
-      if (isConv(link.node.form) && !fused.has(link.node.name))
-        misses.push(missAt(overlay, attempt, link, position));
+      const {name, form} = link.node;
+      if (!isConv(form) || (fused.has(name) && !alone.has(name))) return;
+      const miss = missAt(overlay, attempt, link, position);
+      if (!fused.has(name) || isNear(miss) || isDepthwise(link.node)) misses.push(miss);
     });
   }
   const recognised = new Set(
@@ -67,6 +71,14 @@ function spellingOf(graph: Graph, {inputs, attrs}: Node): string {
     : `dilations ${numbersAttr(attrs, 'dilations').join(', ')}`;
 }
 
+/** A convolution by itself: what it could not be part of is still worth knowing. */
+const isLone = (candidate: Candidate): boolean =>
+  hasOneConv(candidate) && candidate.block.stages.every(({op}) => op !== 'residual');
+
+const isNear = ({reason}: Miss): boolean => CLOSENESS.includes(reason);
+
+const isDepthwise = ({form}: CanonicalNode): boolean => form?.op === 'spatial' && form.stage.group === 1;
+
 /** A block that fitted but for one thing outside it comes closer than one whose stages are not all there. */
 const CLOSENESS: readonly MissReason[] = [
   'the value is used outside the block',
@@ -75,12 +87,11 @@ const CLOSENESS: readonly MissReason[] = [
   'shapes do not fit',
 ];
 
-function closeness({misfit, spec}: Refusal, {form}: CanonicalNode): number {
+function closeness({misfit, spec}: Refusal, node: CanonicalNode): number {
   const known = CLOSENESS.indexOf(misfit.reason);
   if (known >= 0) return 100 - known;
-  // A depth-wise convolution nearly always has a block that it should be in; any other alone is one op of TF.js already.
-  const isDepthwise = form?.op === 'spatial' && form.stage.group === 1;
-  if (misfit.reason === 'too little to fuse') return isDepthwise ? 0 : spec.slots.length + 1;
+  // A depth-wise convolution nearly always has a block that it should be in; any other may be as well off alone.
+  if (misfit.reason === 'too little to fuse') return isDepthwise(node) ? 0 : spec.slots.length + 1;
   return spec.slots.findIndex(({name}) => name === misfit.at);
 }
 

@@ -53,6 +53,7 @@ export interface ReportData {
   /** GPU dispatches, estimated for the WebGPU backend. */
   readonly dispatches: {readonly before: number; readonly after: number};
   readonly blocks: readonly BlockReport[];
+  /** Convolutions in no block, and those alone in a block of their name that nearly were in a larger one. */
   readonly misses: readonly Miss[];
   readonly stages: readonly StageReport[];
   /** What a user should know besides: an assumption, a layer that could not be read. */
@@ -152,6 +153,11 @@ export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: 
   };
 }
 
+export function missesInNoBlock(blocks: readonly BlockReport[], misses: readonly Miss[]): readonly Miss[] {
+  const named = new Set(blocks.map(({at}) => at));
+  return misses.filter(({at}) => !named.has(at));
+}
+
 /** Blocks and misses in the order of the graph, cut where the resolution changes. */
 export function stagesOf(
   blocks: readonly BlockReport[],
@@ -161,7 +167,7 @@ export function stagesOf(
   const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
   const all = [
     ...blocks.map(({at, output}) => ({at, resolution: output.slice(1, 3)})),
-    ...misses.map(({at}) => {
+    ...missesInNoBlock(blocks, misses).map(({at}) => {
       const shape = nominal.shape(valueOf(at)) ?? [];
       return {at, resolution: shape.length === 4 ? shape.slice(1, 3) : []};
     }),
@@ -228,9 +234,15 @@ export class Report implements ReportData {
     for (const {block, at, stages, input, output} of this.blocks) {
       lines.push(`${block}  ${at}`, `  [${input.join(', ')}] → [${output.join(', ')}]: ${stages.join('; ')}`);
     }
-    if (this.misses.length > 0) lines.push(`${this.misses.length} not fused`);
-    for (const {block, at, reason, found, needed} of this.misses)
-      lines.push(at, `  ${block}: ${reason}: found ${found}, needed ${needed}`);
+    const outside = missesInNoBlock(this.blocks, this.misses);
+    const alone = this.misses.filter((miss) => !outside.includes(miss));
+    const list = (title: string, misses: readonly Miss[]): void => {
+      if (misses.length > 0) lines.push(`${misses.length} ${title}`);
+      for (const {block, at, reason, found, needed} of misses)
+        lines.push(at, `  ${block}: ${reason}: found ${found}, needed ${needed}`);
+    };
+    list('not fused', outside);
+    list('alone in a block', alone);
     return [...lines, ...this.notes.map((note) => `note: ${note}`)].join('\n');
   }
 }

@@ -27,6 +27,28 @@ function smallNet(make: (shape: readonly number[]) => tf.Tensor): {
   return {run, weights: [one, two, three]};
 }
 
+/** Compute passes in each command buffer that `device` encodes from now on. */
+function passesOf(device: GPUDevice): WeakMap<GPUCommandBuffer, number> {
+  const passes = new WeakMap<GPUCommandBuffer, number>();
+  const create = device.createCommandEncoder.bind(device);
+  spyOn(device, 'createCommandEncoder').and.callFake((descriptor) => {
+    const encoder = create(descriptor);
+    const [begin, finish] = [encoder.beginComputePass.bind(encoder), encoder.finish.bind(encoder)];
+    let count = 0;
+    encoder.beginComputePass = (options) => {
+      count++;
+      return begin(options);
+    };
+    encoder.finish = (options) => {
+      const commands = finish(options);
+      passes.set(commands, count);
+      return commands;
+    };
+    return encoder;
+  });
+  return passes;
+}
+
 onBackend('webgpu', 'capture', () => {
   let make: ReturnType<typeof seededTensors>;
   let captured: Capture | undefined;
@@ -208,27 +230,33 @@ onBackend('webgpu', 'capture', () => {
     tf.dispose([x, taken]);
   });
 
-  it('costs one submit and one compute pass', async () => {
+  it('costs one submit of one compute pass, which is encoded while the prediction before runs', async () => {
     const {run, weights} = smallNet(make);
     captured = await capture(run, {shape: SHAPE, dtype: 'float32'});
-    const {device, queue} = tf.backend() as WebGPUBackend;
-    const submit = spyOn(queue, 'submit').and.callThrough();
-    const passes: GPUComputePassEncoder[] = [];
-    const createEncoder = device.createCommandEncoder.bind(device);
-    spyOn(device, 'createCommandEncoder').and.callFake((descriptor) => {
-      const encoder = createEncoder(descriptor);
-      const begin = encoder.beginComputePass.bind(encoder);
-      encoder.beginComputePass = (options) => {
-        const pass = begin(options);
-        passes.push(pass);
-        return pass;
-      };
-      return encoder;
-    });
     await captured.predictAsync(new Float32Array(256));
-    expect(submit).toHaveBeenCalledTimes(1);
-    expect(passes.length).toBe(1);
-    tf.dispose(weights);
+    const {device, queue} = tf.backend() as WebGPUBackend;
+    const submits: (readonly GPUCommandBuffer[])[] = [];
+    const submit = queue.submit.bind(queue);
+    spyOn(queue, 'submit').and.callFake((buffers) => {
+      submits.push([...buffers]);
+      submit(submits.at(-1) as GPUCommandBuffer[]);
+    });
+    const passes = passesOf(device);
+    const [x, onGPU] = [new Float32Array(256).fill(1), tf.tidy(() => tf.neg(tf.ones(SHAPE)))];
+    await onGPU.data();
+    submits.length = 0;
+    for (const input of [x, x, onGPU]) await captured.predictAsync(input);
+    tf.dispose([captured.predict(x), captured.predict(x)].flat());
+    expect(submits.length).toBe(5);
+    // The first was encoded before anyone counted.
+    expect(submits.map((buffers) => buffers.map((one) => passes.get(one)))).toEqual([
+      [undefined],
+      [1],
+      [0, 1], // a copy goes ahead
+      [1, 0], // copies into tensors follow
+      [1, 0],
+    ]);
+    tf.dispose([weights, onGPU]);
   });
 
   it('has several predictions in flight, and answers each with its own', async () => {
@@ -237,6 +265,43 @@ onBackend('webgpu', 'capture', () => {
     const one = captured;
     const results = await Promise.all(numbers.map((n) => one.predictAsync(new Float32Array([n, -n]))));
     expect(results.map((values) => values[0]?.[0])).toEqual(numbers.map((n) => n * n));
+  });
+
+  it('keeps predictions in flight apart, whatever their inputs are', async () => {
+    const run = (x: tf.Tensor): tf.Tensor => tf.square(x);
+    captured = await capture(run, {shape: [4], dtype: 'float32'}, {inFlight: 4});
+    const one = captured;
+    const numbers = [3, 4, 5, 6];
+    const scratch = new Float32Array(4);
+    const fromScratch = numbers.map((n) => one.predictAsync(scratch.fill(n))); // one array, changed after each call
+    expect(one.isReady).toBeFalse();
+    const wanted = numbers.map((n) => n * n);
+    const firsts = (results: tf.TypedArray[][]): (number | undefined)[] => results.map(([y]) => y?.[3]);
+    expect(firsts(await Promise.all(fromScratch))).toEqual(wanted);
+    expect(one.isReady).toBeTrue();
+    const tensors = numbers.map((n) => tf.tidy(() => tf.neg(tf.fill([4], n))));
+    const fromTensors = tensors.map((x) => {
+      const result = one.predictAsync(x);
+      x.dispose(); // its buffer is free for others at once
+      return result;
+    });
+    expect(firsts(await Promise.all(fromTensors))).toEqual(wanted);
+    // Tensors of predictions that follow each other without waiting.
+    const outputs = numbers.map((n) => one.predict(scratch.fill(n))[0] as tf.Tensor);
+    expect(await Promise.all(outputs.map(async (y) => (await y.data())[3]))).toEqual(wanted);
+    tf.dispose(outputs);
+  });
+
+  it('does not replay a function that calls another capture, and runs it all the same', async () => {
+    const inner = await capture((x: tf.Tensor) => tf.square(x), {shape: [2], dtype: 'float32'});
+    tf.dispose(inner.predict(new Float32Array(2)));
+    captured = await capture((x: tf.Tensor) => tf.neg(inner.predict(x)[0] as tf.Tensor), {
+      ...{shape: [2], dtype: 'float32'},
+    });
+    expect(captured.mode).toBe('plain');
+    expect(captured.reason).toMatch(/before the run/);
+    expect([...((await captured.predictAsync(new Float32Array([2, 3])))[0] ?? [])]).toEqual([-4, -9]);
+    inner.dispose();
   });
 
   it('works beside other captures and other TF.js work', async () => {

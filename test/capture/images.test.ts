@@ -1,6 +1,6 @@
 /** Images as inputs: the capture's own resize and normalisation against TF.js's ops. */
 import * as tf from '@tensorflow/tfjs-core';
-import {capture, type ImageOptions, type PixelData} from '../../src/capture/index.js';
+import {capture, type ImageOptions, type ImageSource, type PixelData} from '../../src/capture/index.js';
 import {onBackend} from '../support/environment.js';
 import {expectClose} from '../support/expect_close.js';
 import {seededRandom} from '../support/random.js';
@@ -73,6 +73,17 @@ onBackend('webgpu', 'capture of images', () => {
     captured.dispose();
   });
 
+  it('keeps images in flight apart, although their sizes differ', async () => {
+    const captured = await capture(identity, {shape: [1, 6, 9, 3], dtype: 'float32'}, {inFlight: 4});
+    const images = [noise(9, 6, 1), noise(9, 6, 2), noise(20, 10, 3), noise(5, 4, 4)];
+    const results = await Promise.all(images.map((image) => captured.predictAsync(image)));
+    for (const [i, image] of images.entries()) {
+      const values = results[i]?.[0] as tf.TypedArray;
+      await expectClose(values, await expected(image, [6, 9], {}), {tolerance: 1e-5, name: `image ${i}`});
+    }
+    captured.dispose();
+  });
+
   it('does the same where the function runs plainly', async () => {
     let calls = 0;
     const changing = (x: tf.Tensor): tf.Tensor => tf.sub(tf.add(x, tf.scalar(++calls)), tf.scalar(calls));
@@ -93,6 +104,38 @@ onBackend('webgpu', 'capture of images', () => {
     expect(() => captured.predict({data: new Uint8Array(0), width: 0, height: 0})).toThrowError(/empty/);
     captured.dispose();
   });
+
+  if (typeof document !== 'undefined') {
+    it('takes a canvas of the page, and a video that plays', async () => {
+      const captured = await capture(identity, {shape: [1, 8, 8, 3], dtype: 'float32'}, {image: {scale: 1}});
+      const canvas = document.createElement('canvas');
+      canvas.width = canvas.height = 64;
+      const context = canvas.getContext('2d') as CanvasRenderingContext2D;
+      const video = document.createElement('video');
+      video.muted = true;
+      video.srcObject = canvas.captureStream();
+      const paint = setInterval(() => {
+        context.fillStyle = '#c08040';
+        context.fillRect(0, 0, 64, 64);
+      }, 20);
+      await video.play();
+      await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+      const centre = async (source: ImageSource): Promise<number[]> => {
+        const [values] = await captured.predictAsync(source);
+        return [...(values ?? [])].slice(108, 111);
+      };
+      expect(await centre(canvas)).toEqual([192, 128, 64]);
+      // Video is converted to YUV and back.
+      (await centre(video)).forEach((value, i) => {
+        expect(Math.abs(value - ([192, 128, 64][i] ?? 0)))
+          .withContext(`channel ${i}`)
+          .toBeLessThan(8);
+      });
+      clearInterval(paint);
+      video.srcObject = null;
+      captured.dispose();
+    });
+  }
 
   if (typeof OffscreenCanvas !== 'undefined') {
     it('takes canvas, ImageBitmap, ImageData and VideoFrame', async () => {

@@ -111,7 +111,7 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
       ]);
       return g.depthwise('second', g.pointwise('middle', shifted, HIDDEN, HIDDEN), HIDDEN);
     }),
-    blocks: ['BlockMBConv', 'BlockMBConv'],
+    blocks: ['BlockMBConv', 'BlockConv', 'BlockMBConv'],
   },
   {
     rule: 'padding before a convolution',

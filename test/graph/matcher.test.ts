@@ -1,11 +1,13 @@
 /** What is cut where, and what must be left alone. */
 import type * as tf from '@tensorflow/tfjs-core';
+import {BLOCK_SPECS} from '../../ops/index.js';
 import {rewriteArtifacts} from '../../src/graph/index.js';
 import {expectSame} from '../support/compare_models.js';
 import {onBackend} from '../support/environment.js';
+import {layerNorm} from '../support/spelled_blocks.js';
 import {TestGraph} from '../support/test_graph.js';
 
-/** A convolution with bias and relu6 in one op, so that alone it is no gain. */
+/** A convolution with bias and relu6 in one op. */
 function fused(g: TestGraph, name: string, x: string, filter: readonly number[], stride = 1): string {
   const isDepthwise = filter[3] === 1;
   const bias = g.weight(`${name}/bias`, [filter[isDepthwise ? 2 : 3] ?? 0]);
@@ -95,11 +97,60 @@ onBackend('cpu', 'matcher', () => {
     expect(report.nodes).toEqual({before: 7, after: 3});
   });
 
-  it('leaves a convolution alone that stock TF.js runs as one op', async () => {
+  const LONE: readonly {readonly name: string; readonly build: (g: TestGraph) => string}[] = [
+    {name: 'full', build: (g) => g.conv('conv', 'x', [3, 3, 8, 12], {stride: 2})},
+    {name: 'full, of an even kernel', build: (g) => g.conv('conv', 'x', [2, 2, 8, 5], {stride: 2})},
+    {name: 'pointwise', build: (g) => g.pointwise('conv', 'x', 8, 12)},
+    {name: 'depth-wise', build: (g) => g.depthwise('conv', 'x', 8)},
+    {name: 'full, with bias and activation', build: (g) => fused(g, 'conv', 'x', [3, 3, 8, 8])},
+    {name: 'pointwise, with bias and activation', build: (g) => fused(g, 'conv', 'x', [1, 1, 8, 8])},
+    {name: 'depth-wise, with bias and activation', build: (g) => fused(g, 'conv', 'x', [5, 5, 8, 1])},
+  ];
+  for (const {name, build} of LONE) {
+    it(`takes a convolution that stock TF.js runs as one op (${name})`, async () => {
+      const g = start();
+      const artifacts = g.artifacts([g.op('out', 'Tanh', [build(g)])]);
+      const report = await expectSame(artifacts, {feed});
+      expect(report.blocks.map(({block, at}) => `${block} ${at}`)).toEqual(['BlockConv conv']);
+      expect(report.misses.map(({at}) => at)).toEqual(name.startsWith('depth-wise') ? ['conv'] : []);
+      const refused = rewriteArtifacts(artifacts, {accepts: () => false}).report;
+      expect(refused.blocks).toEqual([]);
+      expect(refused.misses.map(({at, block, reason}) => `${at}: ${block}: ${reason}`)).toEqual([
+        'conv: BlockConv: no gain',
+      ]);
+    });
+  }
+
+  it('knows by its spec which kind of block gains by replacing a single dispatch', () => {
+    expect(BLOCK_SPECS.filter(({replaces = 2}) => replaces < 2).map(({kind}) => kind)).toEqual(['BlockConv']);
+  });
+
+  const patches = {stride: 2, padding: 'VALID'};
+  it('takes a LayerNorm in front of a convolution in, its gain and offset into the filter', async () => {
     const g = start();
-    const report = await expectSame(g.artifacts([fused(g, 'conv', 'x', [3, 3, 8, 8])]), {feed});
-    expect(report.blocks).toEqual([]);
-    expect(report.misses.map(({at}) => at)).toEqual(['conv']);
+    const out = g.conv('conv', layerNorm(g, 'x', 8), [2, 2, 8, 12], patches);
+    const {blocks} = await expectSame(g.artifacts([out]), {feed});
+    expect(blocks.map(({block, stages, dispatches}) => [block, ...stages, dispatches.before])).toEqual([
+      ['BlockConv', 'norm', 'spatial 2×2 stride 2 → 12', 11],
+    ]);
+    expect(blocks[0]?.folded).toEqual(['spatialFilter', 'spatialBias']);
+  });
+
+  it('leaves the offset of a LayerNorm in front of zeros', async () => {
+    const g = start();
+    const out = g.conv('conv', layerNorm(g, 'x', 8), [3, 3, 8, 12]);
+    const {blocks} = await expectSame(g.artifacts([out]), {feed});
+    expect(blocks.map(({block, stages}) => [block, ...stages])).toEqual([
+      ['BlockConv', 'norm', 'spatial 3×3 → 12'],
+    ]);
+    expect(blocks[0]?.folded).toEqual([]);
+  });
+
+  it('leaves a LayerNorm outside that others read', async () => {
+    const g = start();
+    const norm = layerNorm(g, 'x', 8);
+    const outputs = [g.conv('conv', norm, [2, 2, 8, 12], patches), g.op('tanh', 'Tanh', [norm])];
+    expect(await kinds(g.artifacts(outputs))).toEqual(['BlockLayerNorm norm', 'BlockConv conv']);
   });
 
   it('prefers the larger block to two of one convolution', async () => {
@@ -141,7 +192,7 @@ onBackend('cpu', 'matcher', () => {
     it(`swallows no value that is ${name}`, async () => {
       const g = start();
       const report = await expectSame(escape(g, mbConv(g, 'a', 'x')), {feed});
-      expect(report.blocks.map(({stages}) => stages.length)).toEqual([2]);
+      expect(report.blocks.map(({stages}) => stages.length)).toEqual([1, 2]);
       const [miss] = report.misses;
       expect(miss?.at).toBe('a/relu6');
       expect(miss?.reason).toMatch(/used outside the block|is an output/);
@@ -155,8 +206,11 @@ onBackend('cpu', 'matcher', () => {
       options: {keep: ['a/relu6dw']},
       outputs: ['a/relu6dw'],
     });
-    expect(report.blocks).toEqual([]);
-    expect(report.misses.map(({at}) => at)).toEqual(['a/relu6', 'a/relu6dw', 'a/project']);
+    const names = ['a/relu6', 'a/relu6dw', 'a/project'];
+    expect(report.blocks.map(({block, at}) => `${block} ${at}`)).toEqual(
+      names.map((at) => `BlockConv ${at}`),
+    );
+    expect(report.misses.map(({at}) => at)).toEqual(names);
   });
 
   it('shares a weight between two blocks, in the shape each needs', async () => {
@@ -167,7 +221,8 @@ onBackend('cpu', 'matcher', () => {
     const b = g.op('tanh', 'Tanh', [
       g.op('p2', 'Conv2D', [g.depthwise('d2', g.op('split', 'Tanh', [a]), 8), filter], attrs),
     ]);
-    const artifacts = g.artifacts([g.op('p3', 'Conv2D', [b, filter], attrs)]);
+    // Strides that differ are in no block.
+    const artifacts = g.artifacts([g.op('p3', 'Conv2D', [b, filter], {...attrs, strides: [1, 2, 1, 1]})]);
     await expectSame(artifacts, {feed});
     const names =
       rewriteArtifacts(artifacts).artifacts.weightSpecs?.filter(
@@ -209,7 +264,7 @@ onBackend('cpu', 'matcher', () => {
     it(`says what is wrong with ${name}`, async () => {
       const g = start();
       const report = await expectSame(g.artifacts([build(g)]), {feed});
-      expect(report.blocks).toEqual([]);
+      expect(report.blocks.every(({block}) => block === 'BlockConv')).toBeTrue();
       expect(report.misses.find(({at}) => at === 'dw')?.found).toMatch(found);
     });
   }
@@ -223,6 +278,6 @@ onBackend('cpu', 'matcher', () => {
       g.op(name, 'MatMul', [v, g.weight(`${name}/w`, [8, 8])], {transpose_a: false, transpose_b: false});
     const gate = g.op('gate', 'Sigmoid', [dense('b', g.op('r', 'Relu', [dense('a', flat)]))]);
     const report = await expectSame(g.artifacts([g.pointwise('p', g.op('gated', 'Mul', [map, gate]), 8, 4)]));
-    expect(report.blocks).toEqual([]);
+    expect(report.blocks.flatMap(({stages}) => stages).join()).not.toContain('gate');
   });
 });

@@ -88,3 +88,18 @@ export const matMulGate = (g: TestGraph, vector: string): string => {
   const reduced = g.op('reduced', 'Relu', [product('reduce', vector, [8, 3])]);
   return g.op('gate', 'Sigmoid', [product('expand', reduced, [3, 8])]);
 };
+
+/** Over the last axis of `x`, with gain and offset, from its parts. */
+export function layerNorm(g: TestGraph, x: string, channels: number): string {
+  const average = (name: string, of: string): string =>
+    g.op(name, 'Mean', [of, g.integers(`${name}/axis`, [-1])], {keep_dims: true});
+  const mu = average('norm/mean', x);
+  const variance = average('norm/variance', g.op('norm/squares', 'SquaredDifference', [x, mu]));
+  const safe = g.op('norm/safe', 'AddV2', [variance, g.constant('norm/epsilon', 1e-3)]);
+  const normal = g.op('norm/normal', 'Mul', [
+    g.op('norm/centered', 'Sub', [x, mu]),
+    g.op('norm/rsqrt', 'Rsqrt', [safe]),
+  ]);
+  const gained = g.op('norm/gained', 'Mul', [normal, g.weight('norm/gain', [channels])]);
+  return g.op('norm', 'AddV2', [gained, g.weight('norm/offset', [channels])]);
+}

@@ -6,10 +6,11 @@
  * keeps THREAD_M × THREAD_N sums a thread in registers. The teams' sums meet in workgroup memory at the end: with few
  * pixels (a 7×7 map at batch 1) it is K that has to fill the GPU.
  *
- * The source is transposed on its way into workgroup memory, [k][row/4], so that a thread reads four rows or four columns
- * with one load: 16 loads for 256 FMAs at 8×8. A unit of staging is four vectors: of the source four rows at one k/4, whose
- * transpose is four whole vectors again; of the filter four vectors as they are. One stage and two barriers a step beat two
- * stages and one barrier by a fifth on an H200 (45 against 37 TFLOP/s at 4096³): the index of the stage costs arithmetic.
+ * The source is transposed on its way into workgroup memory, [k][row/2], in pairs of rows: a thread reads four rows or four
+ * columns of one k at a time, 24 bytes of loads for 16 FMAs, and holds few of them in registers. Measured on an H200 at
+ * 25088×768×192, 64×64 tiles of 8×4 sums: rows as they are 37.6 TFLOP/s, pairs 39.6, whole fours 36.1 (their stores need
+ * four loads a thread and leave half of the threads without work). One stage and two barriers a step beat two stages and one
+ * barrier by a fifth: the index of the stage costs arithmetic.
  *
  * K is a multiple of four: the packed filter has zero rows where channels are not. readSource(row, k4) comes from one of the
  * two sources below.
@@ -22,18 +23,19 @@ const WORKGROUP = TEAM * SPLIT_K;
 const TILE_K4 = TILE_K / 4u;
 const TILE_N4 = TILE_N / 4u;
 const THREAD_N4 = THREAD_N / 4u;
-const X_STRIDE = TILE_M / 4u + 1u;
+const X_STRIDE = TILE_M / 2u + 2u;
 const STEPS = (K + TILE_K - 1u) / TILE_K;
 const TEAM_STEPS = (STEPS + SPLIT_K - 1u) / SPLIT_K;
 const N4 = (N + 3u) / 4u;
 // Threads of a patch of eight by four read the same few vectors of both operands, which the hardware serves at once.
-const PATCH_N = select(min(4u, THREADS_N), 8u, THREADS_N % 8u == 0u);
-const PATCH_M = min(4u, THREADS_M);
+const PATCH_N = select(select(1u, 4u, THREADS_N % 4u == 0u), 8u, THREADS_N % 8u == 0u);
+const PATCH_M = select(1u, 4u, THREADS_M % 4u == 0u);
 const PATCHES_N = THREADS_N / PATCH_N;
-const X_UNITS = TILE_M * TILE_K / 16u;
-const W_UNITS = TILE_K * TILE_N / 16u;
+// What a team stages per step: pairs of vectors of the source, of two rows; vectors of the filter.
+const X_PAIRS = TILE_M / 2u * TILE_K4;
+const W_VECTORS = TILE_K * TILE_N4;
 
-var<workgroup> xTile: array<vec4f, SPLIT_K * TILE_K * X_STRIDE>;  // [team][TILE_K][TILE_M / 4 + 1]
+var<workgroup> xTile: array<vec2f, SPLIT_K * TILE_K * X_STRIDE>;  // [team][TILE_K][TILE_M / 2 + 2]
 // [team][TILE_K][TILE_N / 4]; behind the last step the sums of all teams but the first, [team − 1][thread][THREAD_M][THREAD_N / 4]
 var<workgroup> wTile: array<vec4f, max(SPLIT_K * TILE_K, (SPLIT_K - 1u) * TILE_M) * TILE_N4>;
 
@@ -63,6 +65,26 @@ fn momentsOf(row: u32) -> vec2f {
   return vec2f(total.x, inverseSqrt(total.y / total.z + NORM_EPSILON));
 }
 
+// Loads this thread's share of one step: pairs of rows of the source, [X_LOADS][2], and vectors of the filter.
+fn fetch(
+  origin: vec3u,  // first row, k and n/4
+  thread: u32,
+  xNext: ptr<function, array<vec4f, X_LOADS * 2u>>,
+  wNext: ptr<function, array<vec4f, W_LOADS>>,
+) {
+  // unroll i < X_LOADS
+  {
+    let at = thread + i * TEAM;
+    (*xNext)[i * 2u] = source4(origin.x + at / TILE_K4 * 2u, origin.y / 4u + at % TILE_K4);
+    (*xNext)[i * 2u + 1u] = source4(origin.x + at / TILE_K4 * 2u + 1u, origin.y / 4u + at % TILE_K4);
+  }
+  // unroll i < W_LOADS
+  {
+    let at = thread + i * TEAM;
+    (*wNext)[i] = filter4(origin.y + at / TILE_N4, origin.z + at % TILE_N4);
+  }
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -83,66 +105,55 @@ fn main(
   let wBase = team * TILE_K * TILE_N4;
 
   var acc: array<vec4f, THREAD_M * THREAD_N4>;  // [THREAD_M][THREAD_N / 4]
-  var next: array<vec4f, UNITS * 4u>;  // [UNITS][4]
+  var xNext: array<vec4f, X_LOADS * 2u>;
+  var wNext: array<vec4f, W_LOADS>;
+  fetch(vec3u(rowOrigin, team * TILE_K, n4Origin), thread, &xNext, &wNext);
 
-  for (var step = 0u; step <= TEAM_STEPS; step++) {
-    if (step > 0u) {
-      // unroll i < UNITS
-      {
-        let unit = thread + i * TEAM;
-        if (unit < X_UNITS) {
-          let slot = xBase + (unit % TILE_K4) * 4u * X_STRIDE + unit / TILE_K4;
-          // unroll c < 4
-          {
-            xTile[slot + c * X_STRIDE] = vec4f(next[i * 4u][c], next[i * 4u + 1u][c], next[i * 4u + 2u][c], next[i * 4u + 3u][c]);
-          }
-        } else if (unit < X_UNITS + W_UNITS) {
-          // unroll c < 4
-          {
-            wTile[wBase + unit - X_UNITS + c * W_UNITS] = next[i * 4u + c];
-          }
-        }
-      }
-      workgroupBarrier();
-    }
-    if (step < TEAM_STEPS) {
-      let kOrigin = (step * SPLIT_K + team) * TILE_K;
-      // unroll i < UNITS
-      {
-        let unit = thread + i * TEAM;
-        if (unit < X_UNITS) {
-          // unroll c < 4
-          {
-            next[i * 4u + c] = source4(rowOrigin + unit / TILE_K4 * 4u + c, kOrigin / 4u + unit % TILE_K4);
-          }
-        } else if (unit < X_UNITS + W_UNITS) {
-          // unroll c < 4
-          {
-            let at = unit - X_UNITS + c * W_UNITS;
-            next[i * 4u + c] = filter4(kOrigin + at / TILE_N4, n4Origin + at % TILE_N4);
-          }
-        }
-      }
-    }
-    if (step > 0u) {
-      // unroll k < TILE_K
-      {
-        var xReg: array<vec4f, THREAD_M / 4u>;
-        // unroll i < THREAD_M / 4
+  for (var step = 1u; step <= TEAM_STEPS; step++) {
+    // unroll i < X_LOADS
+    {
+      let at = thread + i * TEAM;
+      if (X_PAIRS % TEAM == 0u || at < X_PAIRS) {
+        let slot = xBase + (at % TILE_K4) * 4u * X_STRIDE + at / TILE_K4;
+        // unroll c < 4
         {
-          xReg[i] = xTile[xBase + k * X_STRIDE + ty + i * THREADS_M];
-        }
-        // unroll j < THREAD_N / 4
-        {
-          let w = wTile[wBase + k * TILE_N4 + tx + j * THREADS_N];
-          // unroll i < THREAD_M
-          {
-            acc[i * THREAD_N4 + j] = fma(vec4f(xReg[i / 4u][i % 4u]), w, acc[i * THREAD_N4 + j]);
-          }
+          xTile[slot + c * X_STRIDE] = vec2f(xNext[i * 2u][c], xNext[i * 2u + 1u][c]);
         }
       }
-      workgroupBarrier();
     }
+    // unroll i < W_LOADS
+    {
+      let at = thread + i * TEAM;
+      if (W_VECTORS % TEAM == 0u || at < W_VECTORS) { wTile[wBase + at] = wNext[i]; }
+    }
+    workgroupBarrier();
+    // The last step loads once more what it has: a branch here costs more.
+    let next = min(step, TEAM_STEPS - 1u);
+    fetch(vec3u(rowOrigin, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &xNext, &wNext);
+    // unroll k < TILE_K
+    {
+      var xReg: array<vec4f, THREAD_M / 4u>;
+      // unroll i < THREAD_M / 4
+      {
+        let slot = xBase + k * X_STRIDE + (ty + i * THREADS_M) * 2u;
+        xReg[i] = vec4f(xTile[slot], xTile[slot + 1u]);
+      }
+      // unroll j < THREAD_N / 4
+      {
+        let w = wTile[wBase + k * TILE_N4 + tx + j * THREADS_N];
+        // unroll i < THREAD_M
+        {
+          acc[i * THREAD_N4 + j] = fma(vec4f(xReg[i / 4u][i % 4u]), w, acc[i * THREAD_N4 + j]);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  // The moments of the tile's rows, each by one thread: a row has NORM_BLOCKS statistics and THREADS_N threads that want it.
+  if (HAS_NORM) {
+    for (var r = local; r < TILE_M; r += WORKGROUP) { xTile[r] = momentsOf(min(rowOrigin + r, M - 1u)); }
+    workgroupBarrier();
   }
 
   if (SPLIT_K > 1u) {
@@ -167,7 +178,7 @@ fn main(
     let row = rowOrigin + (ty + (i / 4u) * THREADS_M) * 4u + i % 4u;
     if (M % TILE_M == 0u || row < M) {
       var moments = vec2f(0.0, 1.0);
-      if (HAS_NORM) { moments = momentsOf(row); }
+      if (HAS_NORM) { moments = xTile[row - rowOrigin]; }
       // unroll j < THREAD_N / 4
       {
         let n4 = n4Origin + tx + j * THREADS_N;

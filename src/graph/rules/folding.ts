@@ -236,7 +236,7 @@ export const FOLDING: readonly Rule[] = [
   ),
   rule(
     'layer norm before a convolution',
-    op('pointwise', [op('layernorm', [any('x')], 'norm')], 'conv'),
+    op(['spatial', 'pointwise'], [op('layernorm', [any('x')], 'norm')], 'conv'),
     normBefore,
   ),
   rule('padding before a convolution', op('spatial', [op('padding', [any('x')], 'padding')], 'conv'), padded),
