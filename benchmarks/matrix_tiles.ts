@@ -1,7 +1,8 @@
 /**
  * Every legal tile of the subgroup matrix kernel over the matrix products of the networks, f16 to f16 and f32 to f32, by timestamps.
  *   node dist/benchmarks/matrix_tiles.js [--batches=1,32] [--networks=a,b] [--tiles=M.N.K.SUBGROUPS_M.SUBGROUPS_N,…] [--out=FILE]
- * --tiles tries others beside those in use. Prints the best four and the one the estimate chose; --out has all, to fit it anew.
+ * --tiles tries others beside those in use. Prints the best four and the one the estimate chose; --out has all, to fit it
+ * anew: a list of {m, n, k, rows, tile, unit, us, estimate}, 'tile' with a 1 for the K teams that fit_tiles.py expects.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -63,7 +64,18 @@ interface Candidate {
 /** A tile nothing is known of. */
 function ratedTile(text: string): RatedMatrixTile {
   const [TILE_M = 0, TILE_N = 0, TILE_K = 0, SUBGROUPS_M = 0, SUBGROUPS_N = 0] = text.split('.').map(Number);
-  return {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, slots: 1, step: Infinity, fixed: 0};
+  return {
+    TILE_M,
+    TILE_N,
+    TILE_K,
+    SUBGROUPS_M,
+    SUBGROUPS_N,
+    slots: 1,
+    latency: Infinity,
+    work: Infinity,
+    fixed: 0,
+    overhead: 0,
+  };
 }
 
 const others = values.tiles.split(',').filter(Boolean).map(ratedTile);
@@ -124,12 +136,12 @@ for (const problem of all) {
   const {m, n, k} = problem;
   for (const rows of ['f16', 'f32'] as const) {
     const buffers = new PlanBuffers(device, planOf(problem, first.fit, rows)[0]);
-    const timed: {tile: string; us: number; estimate: number}[] = [];
+    const timed: {tile: string; fit: FittedTile; us: number; estimate: number}[] = [];
     for (const {tile, fit} of candidates) {
       const us = await timer.microseconds([
         recordedOf(device, cache, planOf(problem, fit, rows)[1], buffers),
       ]);
-      timed.push({tile: nameOf(fit), us, estimate: estimateMatrix(tile, problem, limits)});
+      timed.push({tile: nameOf(fit), fit, us, estimate: estimateMatrix(tile, problem, limits)});
     }
     buffers.destroy();
     const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
@@ -139,9 +151,13 @@ for (const problem of all) {
     console.log(
       `${m}×${n}×${k} ${rows}: ${timed.slice(0, 4).map(show).join(' | ')} || chosen ${chosen ? show(chosen) : ''}`,
     );
-    for (const row of timed) measured.push({m, n, k, rows, ...row});
+    for (const {fit, us, estimate} of timed) {
+      const {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, FRAGMENT_M, FRAGMENT_N, FRAGMENT_K} = fit;
+      const tile = [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, 1].join('.');
+      measured.push({m, n, k, rows, tile, unit: `${FRAGMENT_M}×${FRAGMENT_N}×${FRAGMENT_K}`, us, estimate});
+    }
   }
 }
-if (values.out) writeFileSync(values.out, JSON.stringify({adapter, limits, rows: measured}));
+if (values.out) writeFileSync(values.out, JSON.stringify(measured));
 adapter.dispose();
 process.exit(0);

@@ -72,39 +72,44 @@ export function halfFeaturesOf(device: GPUDevice): HalfFeatures | undefined {
 }
 
 /**
- * A tile and its cost on one processor, in microseconds, as RatedTile's. `step` and `slots` follow from the rates of single
- * products on an H200 (240 TFLOP/s of the first tile at 4096³); `fixed` is an estimate. Elsewhere only their ratios count.
+ * A tile and its cost on one processor, in microseconds, as RatedTile's. Those of the first tile follow from four products on
+ * an H200 (240 TFLOP/s at 4096³, 129 at 25088×768×192, 145 at 6272×1536×384, 93 at 100352×384×96); the others are that one's
+ * scaled by their area, smaller ones taken to be less efficient, and want a fit of what benchmarks/matrix_tiles.ts measures.
  */
 export interface RatedMatrixTile extends MatrixTile {
   readonly slots: number;
-  readonly step: number;
+  readonly latency: number;
+  readonly work: number;
   readonly fixed: number;
+  readonly overhead: number;
 }
 
 const rated = (
   tile: readonly [number, number, number, number, number],
   slots: number,
-  step: number,
-  fixed: number,
+  [latency, work]: readonly [number, number],
+  [fixed, overhead]: readonly [number, number],
 ): RatedMatrixTile => {
   const [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N] = tile;
-  return {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, slots, step, fixed};
+  return {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, slots, latency, work, fixed, overhead};
 };
 
 export const MATRIX_TILES: readonly RatedMatrixTile[] = [
-  rated([128, 128, 32, 2, 2], 2, 1.1, 3),
-  rated([128, 96, 32, 2, 2], 2, 0.9, 2.5),
-  rated([64, 128, 32, 2, 2], 3, 0.95, 2),
-  rated([64, 96, 32, 2, 2], 3, 0.8, 1.7),
-  rated([128, 64, 32, 2, 2], 3, 0.95, 2),
-  rated([64, 64, 32, 2, 2], 4, 0.75, 1.2),
-  rated([64, 32, 32, 2, 2], 5, 0.6, 0.8),
-  rated([32, 64, 32, 2, 2], 5, 0.6, 0.8),
-  rated([32, 32, 32, 2, 2], 6, 0.5, 0.5),
-  rated([32, 32, 64, 2, 2], 5, 0.7, 0.5),
+  rated([128, 128, 32, 2, 2], 2, [0.8, 0.54], [3, 2.8]),
+  rated([128, 96, 32, 2, 2], 2, [0.75, 0.42], [2.5, 2.1]),
+  rated([64, 128, 32, 2, 2], 3, [0.7, 0.3], [2, 1.35]),
+  rated([64, 96, 32, 2, 2], 4, [0.6, 0.24], [1.7, 1]),
+  rated([128, 64, 32, 2, 2], 3, [0.7, 0.3], [2, 1.35]),
+  rated([64, 64, 32, 2, 2], 5, [0.5, 0.18], [1.4, 0.65]),
+  rated([64, 32, 32, 2, 2], 7, [0.47, 0.12], [1.2, 0.35]),
+  rated([32, 64, 32, 2, 2], 7, [0.47, 0.12], [1.2, 0.35]),
+  rated([32, 32, 32, 2, 2], 10, [0.45, 0.085], [1, 0.2]),
+  rated([32, 32, 64, 2, 2], 8, [0.6, 0.16], [1, 0.2]),
 ];
 
 const LAUNCH = 2;
+/** Bytes a microsecond from device memory: an H200's copy. */
+const BANDWIDTH = 4.1e6;
 const HALF_BYTES = 2;
 const FLOAT_BYTES = 4;
 /** Halves that pad a row of a staged tile. */
@@ -151,8 +156,12 @@ export function estimateMatrix(
   {m, n, k}: MatmulProblem,
   {processors}: DeviceLimits,
 ): number {
-  const waves = divideUp(divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N), processors * t.slots);
-  return LAUNCH + waves * (divideUp(k, t.TILE_K) * t.step + t.fixed);
+  const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N);
+  const steps = divideUp(k, t.TILE_K);
+  const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
+  const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
+  const memory = (HALF_BYTES * (m * k + m * n + k * n)) / BANDWIDTH;
+  return LAUNCH + Math.max(latency, work, memory);
 }
 
 /** The constants of wgsl/matrix.ts that follow from the tile. */
