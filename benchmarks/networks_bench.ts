@@ -1,9 +1,10 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
- *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--out=FILE]
+ *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16] [--out=FILE]
  * MODEL as in capture.js. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
  * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
- * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out.
+ * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --precision=f16
+ * fuses in f16 and says how far the outputs are from those fused in f32.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -27,14 +28,17 @@ const {values, positionals} = parseArgs({
     runs: {type: 'string', default: '30'},
     each: {type: 'boolean', default: false},
     only: {type: 'string'},
+    precision: {type: 'string', default: 'f32'},
     out: {type: 'string'},
   },
 });
 const RUNS = Number(values.runs);
+const precision = values.precision === 'f16' ? 'f16' : 'f32';
 const IN_FLIGHT = 4;
 // Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
   flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  halfPrecision: precision === 'f16',
 });
 const {device} = tf.backend() as WebGPUBackend;
 const timer = new GpuTimer(device);
@@ -127,22 +131,37 @@ function differenceOf(want: Float32Array, got: Float32Array): number {
   return want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
 }
 
+async function outputInF32(
+  {model}: BenchmarkModel,
+  inputShapes: Readonly<Record<string, readonly number[]>>,
+  x: tf.Tensor,
+): Promise<Float32Array> {
+  const fused = await fuse(model, {inputShapes});
+  const output = await firstOutput(fused.predict(x));
+  fused.dispose();
+  return output;
+}
+
 async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
   const shape = [batch, ...loaded.shape.slice(1)];
   const x = tf.tensor(randomInput({...loaded, shape}, 7), shape, loaded.dtype);
   const {declared} = openSource(loaded.model);
   const inputName = declared?.[0]?.name ?? loaded.model.inputs[0]?.name ?? '';
-  const fused: FusedModel = await fuse(loaded.model, {inputShapes: {[inputName]: shape}});
+  const inputShapes = {[inputName]: shape};
+  const fused: FusedModel = await fuse(loaded.model, {inputShapes, precision});
   const after = await measureFused(fused, x);
+  const exact = precision === 'f16' ? await outputInF32(loaded, inputShapes, x) : undefined;
   const before = values.only === 'fused' ? undefined : await measureStock(loaded, x);
   fused.dispose();
   x.dispose();
   return {
     model: loaded.name.split('/').at(-2) ?? loaded.name,
     batch,
+    precision,
     ...before?.row,
     ...after.row,
     ...(before ? {difference: differenceOf(before.output, after.output)} : {}),
+    ...(exact ? {differenceToF32: differenceOf(exact, after.output)} : {}),
   };
 }
 

@@ -3,7 +3,7 @@ import type {BufferName, Dispatch, Plan} from '../kernels/plan.js';
 import {kernelText, type PipelineCache} from '../kernels/webgpu/compile.js';
 import {seededRandom} from '../test/support/random.js';
 
-/** The buffers of a plan, filled with random numbers: a GPU runs faster on zeros. */
+/** The buffers of a plan, filled with random numbers, f32 or f16: a GPU runs faster on zeros. */
 export class PlanBuffers {
   readonly #device: GPUDevice;
   readonly #buffers = new Map<string, GPUBuffer>();
@@ -32,6 +32,9 @@ export class PlanBuffers {
       });
       const next = seededRandom(key.length);
       const block = Float32Array.from({length: 4096}, () => 0.2 * (next() - 0.5));
+      // Read as f16, both halves of a word are ordinary numbers too.
+      const words = new Uint32Array(block.buffer);
+      words.forEach((word, i) => (words[i] = (word & 0xffff0000) | (0x2c00 + (word & 0xfff))));
       const values = new Float32Array(buffer.getMappedRange());
       for (let at = 0; at < values.length; at += block.length)
         values.set(block.subarray(0, values.length - at), at);

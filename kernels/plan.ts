@@ -37,17 +37,20 @@ export interface Plan {
   /** How the stages share dispatches, e.g. `expand | spatial+means | gate | project+residual`. */
   readonly name: string;
   readonly dispatches: readonly Dispatch[];
-  /** float32 elements of each scratch buffer. */
+  /** 32-bit words of each scratch buffer: float32 elements, or pairs of f16 ones. */
   readonly scratch: Readonly<Record<`scratch:${string}`, number>>;
   readonly weights: WeightLayout;
 }
 
+export type WeightType = 'f32' | 'f16';
+
 /**
- * One filter or vector in the packed weights, `[taps, rows, columns]` at `offset` elements. Zeros pad each row to `stride`
- * columns, and each tap to `rowStride` rows.
+ * One filter or vector in the packed weights, `[taps, rows, columns]` at `offset` 32-bit words. Zeros pad each row to `stride`
+ * columns, and each tap to `rowStride` rows. Of f16 elements two share a word, the first in its lower half.
  */
 export interface WeightSection {
   readonly offset: number;
+  readonly dtype: WeightType;
   readonly taps: number;
   readonly rows: number;
   readonly rowStride: number;
@@ -72,27 +75,32 @@ export interface WeightValue {
 
 export interface WeightLayout {
   readonly sections: readonly WeightSection[];
-  /** float32 elements in all. */
+  /** 32-bit words in all. */
   readonly size: number;
 }
 
-/** Collects the sections of a block's packed weights; every section starts at a multiple of four elements. */
+/** Elements of a section, the zeros that pad it included. */
+export const sectionElements = ({taps, rowStride, stride, value}: WeightSection): number =>
+  value.form === 'filter' ? taps * rowStride * stride : stride;
+
+/** Collects the sections of a block's packed weights; every section starts at a multiple of four words. */
 export class WeightPacker {
   readonly #sections: WeightSection[] = [];
   #size = 0;
 
-  /** Rows of the columns, padded to fours where `padRows` says so. @returns the section's offset in elements. */
+  /** Rows of the columns, padded to fours (f16: eights) where `padRows` says so. @returns the section's offset in words. */
   add(
-    section: {taps?: number; rows: number; columns: number; padRows?: boolean},
+    section: {taps?: number; rows: number; columns: number; padRows?: boolean; dtype?: WeightType},
     value: WeightValue,
   ): number {
-    const {taps = 1, rows, columns, padRows = false} = section;
-    const stride = roundUp(columns, 4);
-    const rowStride = padRows ? roundUp(rows, 4) : rows;
-    const offset = this.#size;
-    this.#sections.push({offset, taps, rows, rowStride, columns, stride, value});
-    this.#size += value.form === 'filter' ? taps * rowStride * stride : stride;
-    return offset;
+    const {taps = 1, rows, columns, padRows = false, dtype = 'f32'} = section;
+    const vector = dtype === 'f16' ? 8 : 4;
+    const stride = roundUp(columns, vector);
+    const rowStride = padRows ? roundUp(rows, vector) : rows;
+    const added: WeightSection = {offset: this.#size, dtype, taps, rows, rowStride, columns, stride, value};
+    this.#sections.push(added);
+    this.#size += sectionElements(added) / (dtype === 'f16' ? 2 : 1);
+    return added.offset;
   }
 
   /** A per-channel vector: a filter of one row. */

@@ -5,14 +5,30 @@ import {type BlockWeights, checkTensors, reference} from './reference.js';
 import {traceBlock} from './trace.js';
 
 /**
+ * What a block's kernels compute in. `f16`: filters and the maps within a block are binary16, sums, biases and statistics
+ * binary32; x, weights and output stay float32 tensors. A kernel that has no f16 runs in f32.
+ */
+export type Precision = 'f32' | 'f16';
+
+export interface RunOptions {
+  /** 'f32' unless given. */
+  readonly precision?: Precision;
+}
+
+/**
  * Runs `block` by the kernel registered for the active backend, or by the reference where none is.
  * @param x `[N, H, W, C]`, float32. @throws {BlockError} as reference().
  */
-export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.Tensor4D {
+export function runBlock(
+  block: Block,
+  x: tf.Tensor,
+  weights: BlockWeights,
+  {precision = 'f32'}: RunOptions = {},
+): tf.Tensor4D {
   if (!hasKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
   checkTensors(block, x, weights);
   const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
-  return runKernel(block.kind, encodeStages(block.stages), [x, ...ordered]);
+  return runKernel(block.kind, {stages: encodeStages(block.stages), precision}, [x, ...ordered]);
 }
 
 /**
@@ -20,18 +36,27 @@ export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.
  * so they are checked here, before a kernel reads buffers by the shapes it expects.
  * @throws {BlockError} as reference().
  */
-export function runOrdered(kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D {
-  const {block, x, weights} = readCall(kind, inputs, {stages});
-  const source = x as tf.Tensor; // readCall hands back the tensors it was given.
-  const named = namedWeights({block, x, weights}, weights as tf.Tensor[]);
+export function runOrdered(
+  kind: string,
+  stages: string,
+  inputs: readonly tf.Tensor[],
+  {precision = 'f32'}: RunOptions = {},
+): tf.Tensor4D {
+  const call = readCall(kind, inputs, {stages});
+  const {block} = call;
+  const source = call.x as tf.Tensor; // readCall hands back the tensors it was given.
+  const named = namedWeights(call, call.weights as tf.Tensor[]);
   if (!hasKernel(kind, tf.getBackend())) return reference(block, source, named, {differentiable: true});
   checkTensors(block, source, named);
-  return runKernel(kind, stages, inputs);
+  return runKernel(kind, {stages, precision}, inputs);
 }
 
 /** TF.js saves inputs of a varying number for a gradient only when they come as an array, as its own Concat does. */
-const runKernel = (kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D =>
-  tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
+const runKernel = (
+  kind: string,
+  attrs: {stages: string; precision: Precision},
+  inputs: readonly tf.Tensor[],
+): tf.Tensor4D => tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, attrs);
 
 /** Whether a kernel of that name is registered for the backend; TF.js's own type says there always is one. */
 export const hasKernel = (kind: string, backend: string): boolean =>
@@ -49,6 +74,7 @@ export interface BlockCall {
   readonly x: tf.TensorInfo;
   /** In the order of traceBlock's `weights`. */
   readonly weights: readonly tf.TensorInfo[];
+  readonly precision: Precision;
 }
 
 /** What a kernel function was called with, on any backend. */
@@ -59,7 +85,8 @@ export function readCall(
 ): BlockCall {
   const [x, ...weights] = Object.values(inputs) as tf.TensorInfo[];
   if (!x) throw new BlockError(`${kind} was called without inputs; pass x, then the weights.`);
-  return {block: {kind, stages: stagesOf(kind, attrs)}, x, weights};
+  const precision = attrs?.['precision'] === 'f16' ? 'f16' : 'f32';
+  return {block: {kind, stages: stagesOf(kind, attrs)}, x, weights, precision};
 }
 
 /** The weights of a call by name. */
@@ -88,6 +115,7 @@ export function blockGradient(kind: string): tf.GradConfig {
         block: {kind, stages: stagesOf(kind, attrs)},
         x,
         weights: rest,
+        precision: 'f32',
       };
       const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
         reference(call.block, input, namedWeights(call, weights), {differentiable: true});

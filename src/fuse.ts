@@ -4,6 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import {type AnyModel, artifactsOf} from './convert/artifacts.js';
 import {convert} from './convert/convert.js';
 import {FusedModel} from './fused_model.js';
+import type {Precision} from '../ops/index.js';
+import {textDef} from './graph/attrs.js';
 import {BLOCK_KINDS, emptyReport, LayersError} from './graph/index.js';
 import {registerBlockKernels} from './register.js';
 
@@ -12,6 +14,13 @@ export interface FuseOptions {
   readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
   /** Names of nodes whose values `execute` must still be able to fetch; inputs and outputs always can be. */
   readonly keep?: readonly string[];
+  /**
+   * 'f32' unless given. With 'f16' the blocks' filters and the maps within them are binary16 on WebGPU, sums, biases and
+   * statistics stay binary32, and so do the model's tensors; matrix products run on subgroup matrices where the device has
+   * them. Where it has no f16 at all (a device of `setupWebGPU()` has it if the adapter does), and on other backends, blocks
+   * run in f32; on WebGPU a warning says so once.
+   */
+  readonly precision?: Precision;
 }
 
 /**
@@ -23,17 +32,31 @@ export async function fuse(model: AnyModel, options: FuseOptions = {}): Promise<
   registerBlockKernels();
   try {
     const {artifacts, report} = convert(await artifactsOf(model), options);
-    const fused = await loadGraphModel(tf.io.fromMemory(artifacts));
-    return new FusedModel(fused, report, {blockWeights: blockWeightsOf(fused, artifacts)});
+    const precise = withPrecision(artifacts, options.precision ?? 'f32');
+    const fused = await loadGraphModel(tf.io.fromMemory(precise));
+    return new FusedModel(fused, report, {blockWeights: blockWeightsOf(fused, precise)});
   } catch (error) {
     if (!(error instanceof LayersError)) throw error;
     return new FusedModel(model, emptyReport(`Left as it is: ${error.message}.`), {isBorrowed: true});
   }
 }
 
+interface Topology {
+  readonly node: readonly {readonly op: string; readonly input?: readonly string[]; readonly attr?: object}[];
+}
+
+/** Precision is no property of a block but of how it is run; its node carries it to the kernel. */
+function withPrecision(artifacts: tf.io.ModelArtifacts, precision: Precision): tf.io.ModelArtifacts {
+  const topology = artifacts.modelTopology as Topology; // The rewriter wrote it.
+  const node = topology.node.map((def) =>
+    BLOCK_KINDS.has(def.op) ? {...def, attr: {...def.attr, precision: textDef(precision)}} : def,
+  );
+  return {...artifacts, modelTopology: {...topology, node}};
+}
+
 /** Every input of a block but the first is a weight. */
 function blockWeightsOf(model: GraphModel, {modelTopology}: tf.io.ModelArtifacts): readonly tf.Tensor[] {
-  const {node} = modelTopology as {node: readonly {op: string; input?: readonly string[]}[]}; // The rewriter wrote it.
+  const {node} = modelTopology as Topology;
   const names = node.filter(({op}) => BLOCK_KINDS.has(op)).flatMap(({input = []}) => input.slice(1));
   return [...new Set(names)].flatMap((name) => model.weights[name] ?? []);
 }

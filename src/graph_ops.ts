@@ -5,6 +5,10 @@ import {BLOCK_SPECS, runOrdered} from '../ops/index.js';
 /** Call it before a model with blocks in it is loaded. Calling it again changes nothing. */
 export function registerBlockOps(): void {
   for (const {kind} of BLOCK_SPECS) {
-    registerOp(kind, ({inputs, attrs}) => runOrdered(kind, String(attrs['stages']), inputs));
+    registerOp(kind, ({inputs, attrs}) =>
+      runOrdered(kind, String(attrs['stages']), inputs, {
+        precision: attrs['precision'] === 'f16' ? 'f16' : 'f32',
+      }),
+    );
   }
 }

@@ -23,6 +23,7 @@ export {
   mbConv,
   type MBConvOptions,
   type MBConvWeights,
+  type Precision,
   type ResNetOptions,
   separable,
   type SeparableOptions,

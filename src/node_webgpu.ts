@@ -10,6 +10,13 @@ import * as tf from '@tensorflow/tfjs-core';
 export interface NodeWebGPUOptions {
   /** Passed to Dawn as they are, e.g. `['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia']`. */
   readonly flags?: readonly string[];
+  /**
+   * Asks for f16, subgroups and subgroup matrices, which Dawn counts as unsafe and, on NVIDIA, switches off. Where the adapter has
+   * none, the device comes without.
+   */
+  readonly halfPrecision?: boolean;
+  /** Features to ask for besides TF.js's own, where the adapter has them; with `halfPrecision` those three unless given. */
+  readonly features?: readonly string[];
 }
 
 export interface NodeWebGPU {
@@ -58,7 +65,20 @@ export async function useNodeWebGPU(options: NodeWebGPUOptions = {}): Promise<No
   }
 }
 
-async function start({flags = []}: NodeWebGPUOptions): Promise<NodeWebGPU> {
+const TOGGLES = 'enable-dawn-features=';
+const HALF_TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'];
+const HALF_FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
+
+/** The flags with one list of toggles that has them all. */
+function withToggles(flags: readonly string[], toggles: readonly string[]): readonly string[] {
+  const given = flags.filter((flag) => flag.startsWith(TOGGLES));
+  const all = [...given.flatMap((flag) => flag.slice(TOGGLES.length).split(',')), ...toggles];
+  return [...flags.filter((flag) => !given.includes(flag)), `${TOGGLES}${[...new Set(all)].join()}`];
+}
+
+async function start(options: NodeWebGPUOptions): Promise<NodeWebGPU> {
+  const {halfPrecision = false} = options;
+  const flags = halfPrecision ? withToggles(options.flags ?? [], HALF_TOGGLES) : (options.flags ?? []);
   const {create, globals} = await importPeer('webgpu', () => import('webgpu'));
   Object.assign(globalThis, globals);
   if (dawn?.flags !== flags.join()) {
@@ -72,7 +92,7 @@ async function start({flags = []}: NodeWebGPUOptions): Promise<NodeWebGPU> {
     active = undefined;
   };
   try {
-    await startBackend(gpu);
+    await startBackend(gpu, options.features ?? (halfPrecision ? HALF_FEATURES : []));
   } catch (error) {
     dispose();
     throw error;
@@ -163,7 +183,7 @@ function setNavigatorGPU(gpu: GPU | undefined): void {
 }
 
 /** TF.js registers its backend only if `navigator.gpu` exists at import; an earlier import left it unregistered. */
-async function startBackend(gpu: GPU): Promise<void> {
+async function startBackend(gpu: GPU, wanted: readonly string[]): Promise<void> {
   const webgpu = await importPeer(
     '@tensorflow/tfjs-backend-webgpu',
     () => import('@tensorflow/tfjs-backend-webgpu'),
@@ -172,7 +192,7 @@ async function startBackend(gpu: GPU): Promise<void> {
     tf.registerBackend(
       BACKEND,
       async () => {
-        const {device, info} = await requestDevice(gpu);
+        const {device, info} = await requestDevice(gpu, wanted);
         return new webgpu.WebGPUBackend(device, info);
       },
       BACKEND_PRIORITY,
@@ -189,11 +209,14 @@ function isRegistered(): boolean {
   return typeof factory === 'function';
 }
 
-/** The device that TF.js requests for itself: its features and limits, from the backend's `base.ts` at 4.22. */
-async function requestDevice(gpu: GPU): Promise<{device: GPUDevice; info: GPUAdapterInfo}> {
+/** The device that TF.js requests for itself: its features and limits, from the backend's `base.ts` at 4.22, and those wanted. */
+async function requestDevice(
+  gpu: GPU,
+  wanted: readonly string[],
+): Promise<{device: GPUDevice; info: GPUAdapterInfo}> {
   const adapter = await gpu.requestAdapter({powerPreference: 'high-performance'});
   if (!adapter) throw new Error('useNodeWebGPU: the WebGPU adapter is gone.');
-  const features = ['timestamp-query', 'bgra8unorm-storage'] as const;
+  const features = ['timestamp-query', 'bgra8unorm-storage', ...wanted] as GPUFeatureName[]; // Some have no name in the types yet.
   const limits = [
     'maxComputeWorkgroupStorageSize',
     'maxComputeWorkgroupsPerDimension',

@@ -11,6 +11,8 @@ import {type KernelName, KERNELS} from './wgsl/index.js';
 export interface Binding {
   readonly name: string;
   readonly access: 'read' | 'write';
+  /** WGSL type of an element; unless given, f32 or f16 as `elementOf` finds. */
+  readonly element?: string | undefined;
 }
 
 /** A kernel: a static text and the storage buffers it binds, in binding order. */
@@ -18,6 +20,8 @@ export interface KernelText {
   readonly bindings: readonly Binding[];
   /** WGSL with an entry point 'main'; constants and binding declarations are put in front. */
   readonly text: string;
+  /** What has to stand before anything else. */
+  readonly directives?: readonly string[];
 }
 
 const literal = (value: number | boolean, type: string): string => {
@@ -36,16 +40,44 @@ export function headerOf(constants: Constants): string {
     .join('');
 }
 
-const declarations = (bindings: readonly Binding[]): string =>
+const declarations = (bindings: readonly Binding[], constants: Constants): string =>
   bindings
-    .map(
-      ({name, access}, i) =>
-        `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${elementOf(name)}>;\n`,
-    )
+    .map(({name, access, element}, i) => {
+      const type = element ?? elementOf(name, constants);
+      return `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;\n`;
+    })
     .join('');
 
+/** Rows that a plan may hold in f16: the constant of the name says so, and only where it does. */
+const ROWS = {x: 'X_F16', residual: 'RESIDUAL_F16', out: 'OUT_F16'} as const;
+export type RowBinding = keyof typeof ROWS;
+
+/** The constants that say which rows of a dispatch are f16; those of f32 get none. */
+export const rowTypes = (isHalf: Readonly<Record<RowBinding, boolean>>): Constants =>
+  Object.fromEntries(
+    (Object.keys(ROWS) as RowBinding[]).flatMap((row) => (isHalf[row] ? [[ROWS[row], true]] : [])),
+  );
+
 /** Buffers whose name ends in `Scalars` hold rows that need not be a multiple of four long. */
-const elementOf = (name: string): string => (name.endsWith('Scalars') ? 'f32' : 'vec4f');
+function elementOf(name: string, constants: Constants): string {
+  const row = name.replace('Scalars', '');
+  const isHalf = row in ROWS && constants[ROWS[row as RowBinding]] === true;
+  if (name.endsWith('Scalars')) return isHalf ? 'f16' : 'f32';
+  return isHalf ? 'vec4<f16>' : 'vec4f';
+}
+
+/** What writeOut converts to. */
+const aliases = (constants: Constants): string =>
+  ['Scalars', '']
+    .map((suffix) => `alias Out${suffix ? 'Scalar' : 'Vector'} = ${elementOf(`out${suffix}`, constants)};\n`)
+    .join('');
+
+function directivesOf({directives = []}: KernelText, constants: Constants): string {
+  const usesHalf = Object.values(ROWS).some((name) => constants[name] === true);
+  return [...new Set([...(usesHalf ? ['enable f16;'] : []), ...directives])]
+    .map((line) => `${line}\n`)
+    .join('');
+}
 
 export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
   return `${kernel} ${Object.entries(constants)
@@ -59,13 +91,15 @@ export function shaderOf(
   {kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>,
   asLoops = false,
 ): string {
-  const {bindings, text} = kernelText(kernel);
-  return (
-    headerOf(constants) +
-    declarations(bindings) +
-    activationText(constants) +
-    unroll(text, constants, asLoops)
-  );
+  const found = kernelText(kernel);
+  return [
+    directivesOf(found, constants),
+    headerOf(constants),
+    aliases(constants),
+    declarations(found.bindings, constants),
+    activationText(constants),
+    unroll(found.text, constants, asLoops),
+  ].join('');
 }
 
 export function kernelText(kernel: string): KernelText {

@@ -1,15 +1,23 @@
 /** The WebGPU kernels of all blocks, as TF.js kernel functions. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {type Block, type BlockCall, namedWeights, readCall, reference} from '../../ops/index.js';
+import {
+  type Block,
+  type BlockCall,
+  namedWeights,
+  type Precision,
+  readCall,
+  reference,
+} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
 import {blockKey} from './choices.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
+import {halfFeaturesOf, withHalf} from './matrix_tiling.js';
 import {type DeviceLimits, type Tiling, tilingFor} from './tiling.js';
 import {TunedPlans, tunedTiling} from './tuned.js';
-import {packedWeights} from './weights.js';
+import {canPack, type NamedInfos, packedWeights} from './weights.js';
 
 export {missingFields} from './backend_access.js';
 export {pinWeights, unpinWeights} from './weights.js';
@@ -22,20 +30,29 @@ interface PlanCache {
 
 const caches = new WeakMap<GPUDevice, PlanCache>();
 
-/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape, anew after tuning. */
-export function planFor({device}: WebGPUBackend, block: Block, input: readonly number[]): Plan {
+/** The plan of `block` for an input of `[N, H, W, C]` on the backend's device; made once per shape and precision, anew after tuning. */
+export function planFor(
+  {device}: WebGPUBackend,
+  block: Block,
+  input: readonly number[],
+  precision: Precision = 'f32',
+): Plan {
   const {revision} = tunedOf(device);
   let cache = caches.get(device);
   if (cache?.revision !== revision) caches.set(device, (cache = {revision, plans: new Map<string, Plan>()}));
-  const key = blockKey(block, input);
+  const key = `${precision} ${blockKey(block, input)}`;
   let plan = cache.plans.get(key);
-  if (!plan) cache.plans.set(key, (plan = lowerBlock(block, input, tilingOf(device))));
+  if (!plan) cache.plans.set(key, (plan = lowerBlock(block, input, tilingOf(device, precision))));
   return plan;
 }
 
 /** The device's tiling: what was measured, else what the estimates choose. */
-export const tilingOf = (device: GPUDevice): Tiling =>
-  tunedTiling(tilingFor(limitsOf(device)), tunedOf(device));
+export function tilingOf(device: GPUDevice, precision: Precision = 'f32'): Tiling {
+  const limits = limitsOf(device);
+  const tiling = tunedTiling(tilingFor(limits), tunedOf(device));
+  const features = precision === 'f16' ? halfFeaturesOf(device) : undefined;
+  return features ? withHalf(tiling, limits, features) : tiling;
+}
 
 const tuned = new WeakMap<GPUDevice, TunedPlans>();
 
@@ -54,6 +71,25 @@ export function tunedOf(device: GPUDevice): TunedPlans {
     tuned.set(device, (found = new TunedPlans(identity, limitsOf(device))));
   }
   return found;
+}
+
+const warned = new WeakSet<GPUDevice>();
+
+/** What a call is run at: f32 where the device has no f16, which is said once, or its weights are on the GPU alone. */
+function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): Plan {
+  const {block, x, precision} = call;
+  const {device} = backend;
+  if (precision === 'f16' && halfFeaturesOf(device)) {
+    const plan = planFor(backend, block, x.shape, 'f16');
+    if (canPack(backend, plan.weights, weights)) return plan;
+  } else if (precision === 'f16' && !warned.has(device)) {
+    warned.add(device);
+    console.warn(
+      "precision 'f16': this WebGPU device has no 'shader-f16', so blocks run in f32. Call setupWebGPU() before loading models" +
+        ' (in Node after useNodeWebGPU({halfPrecision: true})) to get a device with all that the adapter has.',
+    );
+  }
+  return planFor(backend, block, x.shape);
 }
 
 export function limitsOf({limits}: GPUDevice): DeviceLimits {
@@ -98,10 +134,10 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
     const call = readCall(kind, inputs, attrs);
     if (missingFields(backend).length > 0) return byReference(call);
     const webgpu = backend as WebGPUBackend;
-    const plan = planFor(webgpu, call.block, call.x.shape);
-    if (sketched) return sketch(webgpu, plan);
     if (tunedOf(webgpu.device).prefersOps(call.block, call.x.shape)) return byReference(call);
     const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
+    const plan = planOf(webgpu, call, weights);
+    if (sketched) return sketch(webgpu, plan);
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, call.x, packed);
     if (owned) packed.dispose();

@@ -4,6 +4,7 @@ import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import {matrixProduct} from './lower_matrix.js';
 import type {MatmulTile} from './tiling.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
 
@@ -88,6 +89,8 @@ function matmul(
   ending: Ending,
   into: BufferName | undefined,
 ): Rows {
+  const onMatrices = matrixProduct(lowering, kernel, stage, {rows, shape, ...source, ending, into});
+  if (onMatrices) return onMatrices;
   const filter: WeightValue = {
     form: 'filter',
     filter: `${stage.name}Filter`,

@@ -9,12 +9,14 @@ import {
   type Constants,
   type Dispatch,
   divideUp,
+  roundUp,
   WeightPacker,
   type WeightValue,
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
+import {rowTypes} from './compile.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
-import type {RowKernel} from './wgsl/index.js';
+import type {MatrixKernel, RowKernel} from './wgsl/index.js';
 
 /** A map between dispatches, with what the next one has to apply as it reads it. */
 export interface Rows {
@@ -22,6 +24,8 @@ export interface Rows {
   readonly shape: Shape4D;
   /** Channels the buffer really has; a channel-padded shortcut is narrower than its shape. */
   readonly channels: number;
+  /** Whether the buffer holds f16; else f32. */
+  readonly isHalf?: boolean;
   /** Per-image, per-channel factors, from a gate or GRN. */
   readonly scales?: BufferName;
   /** GRN's offset, which the next filter multiplies. */
@@ -46,6 +50,9 @@ export interface Ending {
 }
 
 export const FLOAT_BYTES = 4;
+const bytesOf = (rows: {readonly isHalf?: boolean}): number => (rows.isHalf ? 2 : FLOAT_BYTES);
+
+const isMatrix = (kernel: RowKernel | MatrixKernel): kernel is MatrixKernel => kernel.startsWith('matrix');
 
 type Buffers = Readonly<Record<string, BufferName>>;
 type Workgroups = readonly [number, number, number];
@@ -81,28 +88,33 @@ export class Lowering {
   }
 
   /** A dispatch from rows to rows, into a new buffer or the block's output. */
-  emit(kernel: RowKernel, rows: Rows, shape: Shape4D, given: Emitted): Rows {
-    const out = given.into ?? this.scratchFor('rows', elements(shape));
+  emit(kernel: RowKernel | MatrixKernel, rows: Rows, shape: Shape4D, given: Emitted): Rows {
+    // The block's output is f32 whatever its rows within are.
+    const isHalf = this.tiling.half !== undefined && given.into === undefined;
+    const buffer = given.into ?? this.#scratchRows(elements(shape), isHalf);
+    const out: Rows = {buffer, shape, channels: shape[3], isHalf};
     const shortcut = given.ending.shortcut;
-    const residual = shortcut ? elements(shape) : 0;
     const cost = {
       macs: given.macs,
-      bytes: FLOAT_BYTES * (elements(rows.shape) + given.weights + residual + elements(shape)),
+      bytes:
+        bytesOf(rows) * elements(rows.shape) +
+        (isMatrix(kernel) ? 2 : FLOAT_BYTES) * given.weights +
+        (shortcut ? bytesOf(shortcut) * elements(shape) : 0) +
+        bytesOf(out) * elements(shape),
     };
-    this.#push(kernel, rows, {...given, cost, shortcut, out, outChannels: shape[3]});
-    return {buffer: out, shape, channels: shape[3]};
+    this.#push(kernel, rows, {...given, cost, shortcut, out});
+    return out;
+  }
+
+  #scratchRows(size: number, isHalf: boolean): BufferName {
+    return this.scratchFor('rows', isHalf ? roundUp(divideUp(size, 2), 4) : size);
   }
 
   /** A dispatch that only reads rows. */
   sweep(kernel: RowKernel, rows: Rows, given: Pick<Emitted, 'constants' | 'buffers' | 'workgroups'>): void {
-    const cost = {macs: 0, bytes: FLOAT_BYTES * elements(rows.shape)};
-    this.#push(kernel, rows, {
-      ...given,
-      cost,
-      shortcut: undefined,
-      out: 'unused',
-      outChannels: rows.channels,
-    });
+    const cost = {macs: 0, bytes: bytesOf(rows) * elements(rows.shape)};
+    const out: Rows = {buffer: 'unused', shape: rows.shape, channels: rows.channels};
+    this.#push(kernel, rows, {...given, cost, shortcut: undefined, out});
   }
 
   /** A dispatch of one thread per four channels of a pixel. */
@@ -170,28 +182,38 @@ export class Lowering {
   }
 
   #push(
-    kernel: RowKernel,
+    kernel: RowKernel | MatrixKernel,
     rows: Rows,
     given: Pick<Dispatch, 'constants' | 'workgroups' | 'cost' | 'buffers'> & {
       shortcut: Rows | undefined;
-      out: BufferName;
-      outChannels: number;
+      out: Rows;
     },
   ): void {
-    const {constants, buffers, workgroups, cost, shortcut, out, outChannels} = given;
-    const residualChannels = shortcut?.channels ?? outChannels;
-    const access = [rows.channels, outChannels, residualChannels].every((channels) => channels % 4 === 0)
-      ? 'vector'
-      : 'scalar';
+    const {constants, buffers, workgroups, cost, shortcut, out} = given;
+    const residualChannels = shortcut?.channels ?? out.channels;
+    const isVector = [rows.channels, out.channels, residualChannels].every((channels) => channels % 4 === 0);
     this.dispatches.push({
-      kernel: `${kernel}.${access}`,
+      kernel: isMatrix(kernel)
+        ? `${kernel}.${rows.isHalf ? 'half' : 'float'}`
+        : `${kernel}.${isVector ? 'vector' : 'scalar'}`,
       constants: {
         X_CHANNELS: rows.channels,
-        OUT_CHANNELS: outChannels,
+        OUT_CHANNELS: out.channels,
         RESIDUAL_CHANNELS: residualChannels,
+        ...rowTypes({
+          x: rows.isHalf ?? false,
+          residual: shortcut?.isHalf ?? false,
+          out: out.isHalf ?? false,
+        }),
         ...constants,
       },
-      buffers: {x: rows.buffer, residual: shortcut?.buffer ?? 'unused', out, weights: 'weights', ...buffers},
+      buffers: {
+        x: rows.buffer,
+        residual: shortcut?.buffer ?? 'unused',
+        out: out.buffer,
+        weights: 'weights',
+        ...buffers,
+      },
       workgroups,
       cost,
     });

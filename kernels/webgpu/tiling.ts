@@ -4,6 +4,7 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import type {HalfTiling} from './matrix_tiling.js';
 
 /** What a plan may rely on; `stockLimits` are WebGPU's guaranteed ones. */
 export interface DeviceLimits {
@@ -35,7 +36,7 @@ export interface MatmulProblem {
   readonly n: number;
   readonly k: number;
   /** False where the sums cannot be merged by another dispatch. */
-  readonly canPart: boolean;
+  readonly canPart?: boolean;
 }
 
 /** A workgroup's tile of output pixels, a thread's strip of it, and the groups of four channels a workgroup takes. */
@@ -60,6 +61,8 @@ export interface ExpandProblem {
 }
 
 export interface Tiling {
+  /** Where the plan is to hold f16 between its dispatches. */
+  readonly half?: HalfTiling;
   matmul(problem: MatmulProblem): MatmulTile;
   depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
   /** Undefined where expansion and depth-wise convolution are faster as two dispatches. */
@@ -180,7 +183,7 @@ const PARTS = [1, 2, 3, 4, 6, 8];
 const LEAST_STEPS = 4;
 
 /** Every legal tile, each with every number of parts that leaves a part work to do. */
-export function matmulCandidates({k, canPart}: MatmulProblem, limits: DeviceLimits): RatedTile[] {
+export function matmulCandidates({k, canPart = true}: MatmulProblem, limits: DeviceLimits): RatedTile[] {
   return MATMUL_TILES.filter((t) => matmulIsLegal(t, limits)).flatMap((t) =>
     PARTS.filter((parts) => parts === 1 || (canPart && k >= parts * LEAST_STEPS * t.TILE_K * t.SPLIT_K)).map(
       (parts) => ({...t, PARTS: parts}),

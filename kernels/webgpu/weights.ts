@@ -1,11 +1,12 @@
 /**
  * Packs a block's weights into the one buffer its kernels read, and keeps it as long as the weights belong to a model.
  * Weights still in main memory are packed there, so that only the packed copy is uploaded; weights on the GPU (a variable in
- * training) are packed by stock ops.
+ * training) are packed by stock ops, which know no f16.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import type {WeightLayout, WeightSection} from '../plan.js';
+import {halfBits} from '../float16.js';
+import {sectionElements, type WeightLayout, type WeightSection} from '../plan.js';
 import {hostValues} from './backend_access.js';
 
 export type NamedInfos = ReadonlyMap<string, tf.TensorInfo>;
@@ -23,6 +24,16 @@ export function unpinWeights(weights: readonly tf.TensorInfo[]): void {
     pinned.get(dataId)?.forEach((packed) => packed.dispose());
     pinned.delete(dataId);
   }
+}
+
+/** Whether the weights can be had in that layout: f16 only from main memory. */
+export function canPack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos): boolean {
+  const [first] = weights.values();
+  return (
+    layout.sections.every(({dtype}) => dtype === 'f32') ||
+    (first !== undefined && pinned.get(first.dataId)?.has(JSON.stringify(layout)) === true) ||
+    [...weights.values()].every((info) => hostValues(backend, info) !== undefined)
+  );
 }
 
 /** @returns `[layout.size]`, and whether the caller has to dispose it. */
@@ -53,7 +64,17 @@ function pack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos)
 /** The packed values of `layout`; exported for tests, which compare both ways. */
 export function packOnHost(layout: WeightLayout, weights: ReadonlyMap<string, Float32Array>): Float32Array {
   const packed = new Float32Array(layout.size);
-  for (const section of layout.sections) fillSection(section, weights, packed.subarray(section.offset));
+  for (const section of layout.sections) {
+    const {offset, dtype} = section;
+    if (dtype === 'f32') {
+      fillSection(section, weights, packed.subarray(offset));
+      continue;
+    }
+    const floats = new Float32Array(sectionElements(section));
+    fillSection(section, weights, floats);
+    const halves = new Uint16Array(packed.buffer, packed.byteOffset + 4 * offset, floats.length);
+    floats.forEach((value, i) => (halves[i] = halfBits(value)));
+  }
   return packed;
 }
 
@@ -93,14 +114,12 @@ function fillSection(
   }
 }
 
-/** The same by stock ops, for weights that live on the GPU. */
+/** The same by stock ops, for weights that live on the GPU. @throws where the layout has f16 in it. */
 export function packOnDevice(layout: WeightLayout, weights: NamedInfos): tf.Tensor {
+  if (layout.sections.some(({dtype}) => dtype !== 'f32'))
+    throw new Error('Weights on the GPU cannot be packed as f16; ask canPack() first.');
   const sections = layout.sections.map((section) => tf.reshape(sectionOf(section, weights), [-1]));
-  const size = layout.sections.reduce(
-    (sum, {taps, rowStride, stride, value}) =>
-      sum + (value.form === 'filter' ? taps * rowStride * stride : stride),
-    0,
-  );
+  const size = layout.sections.reduce((sum, section) => sum + sectionElements(section), 0);
   return tf.concat([...sections, tf.zeros([layout.size - size])].filter((part) => part.size > 0));
 }
 

@@ -4,7 +4,10 @@ import {readFilesWith} from './model_files.js';
 import {useNodeWebGPU} from '../../src/node_webgpu.js';
 
 // Zeroing workgroup memory takes SwiftShader's compiler a second a pipeline, and no kernel may rely on it.
-const webgpu = await useNodeWebGPU({flags: ['enable-dawn-features=disable_workgroup_init']});
+const webgpu = await useNodeWebGPU({
+  flags: ['enable-dawn-features=disable_workgroup_init'],
+  halfPrecision: true,
+});
 afterAll(() => webgpu.dispose());
 
 readFilesWith(async (path) => {

@@ -1,14 +1,15 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
-import {scalarAccess, vectorAccess} from './access.js';
+import {scalarAccess, vectorAccess, vectorOutput} from './access.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
+import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 
-const read = (name: string): Binding => ({name, access: 'read'});
+const read = (name: string, element?: string): Binding => ({name, access: 'read', element});
 const write = (name: string): Binding => ({name, access: 'write'});
 
 /** Kernels by what they read and write besides rows of x and out. */
@@ -39,8 +40,20 @@ const BODIES = {
   blur: {bindings: [], pieces: [blurText]},
 } as const satisfies Record<string, {bindings: readonly Binding[]; pieces: readonly string[]}>;
 
+/** Matrix products on subgroup matrices, by the source of their rows. */
+const MATRIX_SOURCES = {matrix: pixelOrigin, matrixConvolution: windowOrigin} as const;
+const MATRIX_DIRECTIVES = [
+  'enable f16;',
+  'enable subgroups;',
+  'enable chromium_experimental_subgroup_matrix;',
+  // The analysis cannot see that an index of a subgroup, local / SUBGROUP_SIZE, is uniform in it.
+  'diagnostic(off, chromium.subgroup_matrix_uniformity);',
+];
+
 export type RowKernel = keyof typeof BODIES;
-export type KernelName = `${RowKernel}.${'vector' | 'scalar'}` | 'gate';
+export type MatrixKernel = keyof typeof MATRIX_SOURCES;
+export type KernelName =
+  `${RowKernel}.${'vector' | 'scalar'}` | `${MatrixKernel}.${'float' | 'half'}` | 'gate';
 
 /** A kernel over rows exists twice: for channels in multiples of four, and for any. */
 function variant(kernel: RowKernel, access: 'vector' | 'scalar'): [KernelName, KernelText] {
@@ -51,12 +64,34 @@ function variant(kernel: RowKernel, access: 'vector' | 'scalar'): [KernelName, K
   return [`${kernel}.${access}`, {bindings: [...rows, ...bindings], text}];
 }
 
+/** A matrix kernel exists twice: for x in f32, and for x in f16, which it reads by eight halves. */
+function matrixVariant(kernel: MatrixKernel, rows: 'float' | 'half'): [KernelName, KernelText] {
+  const bindings = [
+    rows === 'float' ? read('x') : read('x', 'vec4u'),
+    read('residual'),
+    write('out'),
+    read('weights'),
+    read('filters', 'vec4u'),
+    read('scales'),
+    read('norms'),
+  ];
+  const staging = rows === 'float' ? floatRows : halfRows;
+  const text = [vectorOutput, epilogueText, staging, MATRIX_SOURCES[kernel], matrixText].join('\n');
+  return [`${kernel}.${rows}`, {bindings, text, directives: MATRIX_DIRECTIVES}];
+}
+
 const rowKernels = (Object.keys(BODIES) as RowKernel[]).flatMap((kernel) => [
   variant(kernel, 'vector'),
   variant(kernel, 'scalar'),
 ]);
 
+const matrixKernels = (Object.keys(MATRIX_SOURCES) as MatrixKernel[]).flatMap((kernel) => [
+  matrixVariant(kernel, 'float'),
+  matrixVariant(kernel, 'half'),
+]);
+
 export const KERNELS = Object.fromEntries<KernelText>([
   ...rowKernels,
+  ...matrixKernels,
   ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
 ]) as Readonly<Record<KernelName, KernelText>>;

@@ -1,0 +1,208 @@
+/**
+ * Which tile a matrix product on subgroup matrices gets, and what of f16 a device has: the fragment sizes come from the device,
+ * the tiles from a list, and the cheapest legal one by an estimate is taken, as in tiling.ts.
+ */
+import {type Constants, divideUp} from '../plan.js';
+import type {DeviceLimits, MatmulProblem, Tiling} from './tiling.js';
+
+/** A product of fragments the device multiplies as one: f16 operands, f32 sums. */
+export interface MatrixUnit {
+  readonly FRAGMENT_M: number;
+  readonly FRAGMENT_N: number;
+  readonly FRAGMENT_K: number;
+  /** Lanes of a subgroup. */
+  readonly SUBGROUP_SIZE: number;
+}
+
+export interface MatrixTile {
+  readonly TILE_M: number;
+  readonly TILE_N: number;
+  readonly TILE_K: number;
+  readonly SUBGROUPS_M: number;
+  readonly SUBGROUPS_N: number;
+}
+
+export interface FittedTile extends MatrixTile, MatrixUnit {
+  /** Fragments of a row finished together. */
+  readonly STORE_FRAGMENTS: number;
+}
+
+export interface HalfTiling {
+  /** Left out where the device has no subgroup matrices; nothing where no tile fits it. */
+  readonly matrix?: (problem: MatmulProblem) => FittedTile | undefined;
+}
+
+/** What a device offers for f16. */
+export interface HalfFeatures {
+  /** In the device's own order, which is taken as that of preference among units of the same size. */
+  readonly matrices: readonly MatrixUnit[];
+}
+
+/** One of `GPUAdapterInfo.subgroupMatrixConfigs`, which has no type yet. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** What `device` offers, or nothing where it has no f16. */
+export function halfFeaturesOf(device: GPUDevice): HalfFeatures | undefined {
+  const features = device.features as ReadonlySet<string>; // The experimental ones have no name in the types yet.
+  if (!features.has('shader-f16')) return undefined;
+  if (!features.has('subgroups') || !features.has('chromium-experimental-subgroup-matrix'))
+    return {matrices: []};
+  const {
+    subgroupMinSize,
+    subgroupMaxSize,
+    subgroupMatrixConfigs = [],
+  } = device.adapterInfo as GPUAdapterInfo & {
+    readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
+  };
+  // The kernel deals its fragments out by subgroup, so the plan has to know how many lanes one has.
+  if (subgroupMinSize !== subgroupMaxSize) return {matrices: []};
+  return {
+    matrices: [...subgroupMatrixConfigs]
+      .filter(
+        ({componentType, resultComponentType}) => componentType === 'f16' && resultComponentType === 'f32',
+      )
+      .map(({M, N, K}) => ({FRAGMENT_M: M, FRAGMENT_N: N, FRAGMENT_K: K, SUBGROUP_SIZE: subgroupMaxSize})),
+  };
+}
+
+/**
+ * A tile and its cost on one processor, in microseconds, as RatedTile's. Those of the first tile follow from four products on
+ * an H200 (240 TFLOP/s at 4096³, 129 at 25088×768×192, 145 at 6272×1536×384, 93 at 100352×384×96); the others are that one's
+ * scaled by their area, smaller ones taken to be less efficient, and want a fit of what benchmarks/matrix_tiles.ts measures.
+ */
+export interface RatedMatrixTile extends MatrixTile {
+  readonly slots: number;
+  readonly latency: number;
+  readonly work: number;
+  readonly fixed: number;
+  readonly overhead: number;
+}
+
+const rated = (
+  tile: readonly [number, number, number, number, number],
+  slots: number,
+  [latency, work]: readonly [number, number],
+  [fixed, overhead]: readonly [number, number],
+): RatedMatrixTile => {
+  const [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N] = tile;
+  return {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, slots, latency, work, fixed, overhead};
+};
+
+export const MATRIX_TILES: readonly RatedMatrixTile[] = [
+  rated([128, 128, 32, 2, 2], 2, [0.8, 0.54], [3, 2.8]),
+  rated([128, 96, 32, 2, 2], 2, [0.75, 0.42], [2.5, 2.1]),
+  rated([64, 128, 32, 2, 2], 3, [0.7, 0.3], [2, 1.35]),
+  rated([64, 96, 32, 2, 2], 4, [0.6, 0.24], [1.7, 1]),
+  rated([128, 64, 32, 2, 2], 3, [0.7, 0.3], [2, 1.35]),
+  rated([64, 64, 32, 2, 2], 5, [0.5, 0.18], [1.4, 0.65]),
+  rated([64, 32, 32, 2, 2], 7, [0.47, 0.12], [1.2, 0.35]),
+  rated([32, 64, 32, 2, 2], 7, [0.47, 0.12], [1.2, 0.35]),
+  rated([32, 32, 32, 2, 2], 10, [0.45, 0.085], [1, 0.2]),
+  rated([32, 32, 64, 2, 2], 8, [0.6, 0.16], [1, 0.2]),
+];
+
+const LAUNCH = 2;
+/** Bytes a microsecond from device memory: an H200's copy. */
+const BANDWIDTH = 4.1e6;
+const HALF_BYTES = 2;
+const FLOAT_BYTES = 4;
+/** Halves that pad a row of a staged tile. */
+const PADDING = 8;
+
+/** The tile on the unit's fragments, or nothing where they do not divide it or the device's limits are too low. */
+export function fitTile(tile: MatrixTile, unit: MatrixUnit, limits: DeviceLimits): FittedTile | undefined {
+  const {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N} = tile;
+  const {FRAGMENT_M, FRAGMENT_N, FRAGMENT_K, SUBGROUP_SIZE} = unit;
+  const subgroups = SUBGROUPS_M * SUBGROUPS_N;
+  const invocations = subgroups * SUBGROUP_SIZE;
+  const isWhole = [
+    TILE_M / SUBGROUPS_M / FRAGMENT_M,
+    TILE_N / SUBGROUPS_N / FRAGMENT_N,
+    TILE_K / FRAGMENT_K,
+    FRAGMENT_N / 8,
+    FRAGMENT_K / 8,
+    (TILE_M * TILE_K) / 8 / invocations,
+    (TILE_K * TILE_N) / 8 / invocations,
+  ].every(Number.isInteger);
+  if (!isWhole || invocations > limits.maxComputeInvocationsPerWorkgroup) return undefined;
+  const staged = HALF_BYTES * (TILE_M * (TILE_K + PADDING) + TILE_K * (TILE_N + PADDING));
+  const stored = (fragments: number): number =>
+    FLOAT_BYTES * subgroups * FRAGMENT_M * (fragments * FRAGMENT_N + 4);
+  const across = TILE_N / SUBGROUPS_N / FRAGMENT_N;
+  for (let fragments = across; fragments > 0; fragments--) {
+    const fits = staged + stored(fragments) <= limits.maxComputeWorkgroupStorageSize;
+    if (across % fragments === 0 && fits) return {...tileOf(tile), ...unit, STORE_FRAGMENTS: fragments};
+  }
+  return undefined;
+}
+
+const tileOf = ({TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N}: MatrixTile): MatrixTile => ({
+  TILE_M,
+  TILE_N,
+  TILE_K,
+  SUBGROUPS_M,
+  SUBGROUPS_N,
+});
+
+/** Microseconds, as estimateMatmul's. */
+export function estimateMatrix(
+  t: RatedMatrixTile,
+  {m, n, k}: MatmulProblem,
+  {processors}: DeviceLimits,
+): number {
+  const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N);
+  const steps = divideUp(k, t.TILE_K);
+  const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
+  const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
+  const memory = (HALF_BYTES * (m * k + m * n + k * n)) / BANDWIDTH;
+  return LAUNCH + Math.max(latency, work, memory);
+}
+
+/** The constants of wgsl/matrix.ts that follow from the tile. */
+export function matrixConstants(tile: FittedTile): Constants {
+  const {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, SUBGROUP_SIZE} = tile;
+  const WORKGROUP = SUBGROUPS_M * SUBGROUPS_N * SUBGROUP_SIZE;
+  return {
+    ...tile,
+    WORKGROUP,
+    X_UNITS: (TILE_M * TILE_K) / 8 / WORKGROUP,
+    W_UNITS: (TILE_K * TILE_N) / 8 / WORKGROUP,
+  };
+}
+
+/**
+ * `tiling` for plans in f16. Of the device's units the largest is taken that fits any tile, since a larger fragment takes fewer
+ * loads from workgroup memory a product.
+ */
+export function withHalf(tiling: Tiling, limits: DeviceLimits, {matrices}: HalfFeatures): Tiling {
+  const volume = ({FRAGMENT_M, FRAGMENT_N, FRAGMENT_K}: MatrixUnit): number =>
+    FRAGMENT_M * FRAGMENT_N * FRAGMENT_K;
+  const units = [...matrices].sort((a, b) => volume(b) - volume(a));
+  for (const unit of units) {
+    const fitted = MATRIX_TILES.flatMap((tile) => {
+      const fit = fitTile(tile, unit, limits);
+      return fit ? [{tile, fit}] : [];
+    });
+    if (fitted.length > 0) return {...tiling, half: {matrix: (problem) => cheapest(fitted, problem, limits)}};
+  }
+  return {...tiling, half: {}};
+}
+
+function cheapest(
+  fitted: readonly {readonly tile: RatedMatrixTile; readonly fit: FittedTile}[],
+  problem: MatmulProblem,
+  limits: DeviceLimits,
+): FittedTile | undefined {
+  let best: {fit: FittedTile; cost: number} | undefined;
+  for (const {tile, fit} of fitted) {
+    const cost = estimateMatrix(tile, problem, limits);
+    if (!best || cost < best.cost) best = {fit, cost};
+  }
+  return best?.fit;
+}
