@@ -7,7 +7,7 @@ import type {ActivationLike} from './activation.js';
 import {BlockError, type ShortcutStage, type Stage} from './block.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
 import type {BlockSpec} from './spec.js';
-import {pointwiseStage, residualStage, spatialStage} from './stages/make.js';
+import {givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
 const spatial = (v: Variation, group: number, extra = 4): Stage =>
@@ -54,6 +54,18 @@ export const convSpec: BlockSpec = {
       (v) => [spatialStage('spatial', {...v, group: v.channels / 2, channels: v.channels})],
       {activation: 'swish'},
     ),
+    makeCase('feature pyramid: 1×1, given a map', (v) => [
+      pointwiseStage('pointwise', v.channels + 4, 'linear'),
+      givenStage(),
+    ]),
+    makeCase(
+      'given a map, prelu, stride 2',
+      (v) => [spatial({...v, stride: 2}, v.channels), givenStage('prelu')],
+      {activation: 'relu', batch: 2},
+    ),
+    makeCase('depth-wise, given a map of odd channels', (v) => [spatial(v, 1), givenStage('relu')], {
+      channels: 7,
+    }),
     makeCase(
       'spatial and 1×1 convolution, projected shortcut',
       (v) => [
@@ -76,6 +88,8 @@ export interface ConvWeights {
   readonly pointwiseAlpha?: tf.Tensor1D;
   /** prelu's slopes after the add. */
   readonly residualAlpha?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface ConvOptions extends SpatialConfig {
@@ -99,7 +113,7 @@ export function conv(x: tf.Tensor4D, weights: ConvWeights, options: ConvOptions 
   const stages = [
     read.has('spatialFilter') && read.spatial('spatial', options, activation),
     read.has('pointwiseFilter') && read.pointwise('pointwise', activation),
-    residual && residualStage([], activationAfter),
+    read.residual(residual, [], activationAfter),
   ];
   return runTyped(convSpec, stages, x, {...weights});
 }

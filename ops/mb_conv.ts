@@ -7,7 +7,7 @@ import type {ActivationLike} from './activation.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
 import type {Stage} from './block.js';
 import type {BlockSpec} from './spec.js';
-import {gateStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
+import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
 type Option = 'expand' | 'gate' | 'residual' | 'grouped';
@@ -49,6 +49,10 @@ export const mbConvSpec: BlockSpec = {
     makeCase('grouped, gate, stride 2', build('expand', 'grouped', 'gate'), {stride: 2, kernel: 5}),
     makeCase('odd channels', build('expand', 'gate', 'residual'), {channels: 5, height: 6}),
     makeCase('wide', build('expand', 'gate', 'residual'), {channels: 72, kernel: 5}),
+    makeCase('given a map, gate, stride 2', (v) => [...build('expand', 'gate')(v), givenStage()], {
+      stride: 2,
+      batch: 2,
+    }),
     makeCase('depth multiplier', (v) => [
       spatialStage('spatial', {...v, group: 1, channels: 16}),
       gateStage(3),
@@ -73,6 +77,8 @@ export interface MBConvWeights {
   readonly gateExpandBias?: tf.Tensor1D;
   readonly projectFilter: tf.Tensor2D;
   readonly projectBias?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface MBConvOptions extends SpatialConfig {
@@ -99,7 +105,7 @@ export function mbConv(x: tf.Tensor4D, weights: MBConvWeights, options: MBConvOp
     read.spatial('spatial', options, activation),
     read.has('gateReduceFilter') && read.gate(gateActivation, gate),
     read.pointwise('project'),
-    residual && residualStage(),
+    read.residual(residual),
   ];
   return runTyped(mbConvSpec, stages, x, {...weights});
 }
