@@ -32,8 +32,7 @@ const REASONS: readonly {readonly ops: RegExp; readonly reason: string}[] = [
   {ops: /^(ConcatV2|Split|SplitV|Pad)$/, reason: 'joins or cuts maps that several ops read'},
   {
     ops: /^(Add|AddV2|Mul|Sub|RealDiv|Relu|Prelu|BiasAdd)$/,
-    reason:
-      'normalises the image, scales behind an activation with zeros padded next, adds a map that is not the block’s input, or is arithmetic on answers',
+    reason: 'one op on a join or on a map that several ops read, or arithmetic on answers',
   },
   {
     ops: /^(Sigmoid|Softmax|Exp|Sqrt|Reciprocal|SquaredDifference)$/,

@@ -1,6 +1,7 @@
 /**
- * A lone convolution with what stock TF.js runs as ops of their own: an activation it cannot fuse, a residual, a shortcut, the
- * activation after that. The matcher takes it where no larger block fits and where it stands for at least two dispatches.
+ * A lone convolution with what stock TF.js runs as ops of their own: an activation it cannot fuse (in front of a pool, also where
+ * the network has it behind), a residual, a shortcut, the activation after that. The matcher takes it where no larger block fits
+ * and where that saves a dispatch.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
@@ -13,6 +14,9 @@ import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 const spatial = (v: Variation, group: number, extra = 4): Stage =>
   spatialStage('spatial', {...v, group, channels: group === 1 ? v.channels : v.channels + extra});
 
+const maxPool = {op: 'pool', name: 'pool', mode: 'max', kernel: [3, 3], stride: [2, 2], pad: 'same'} as const;
+const maxPool2 = {...maxPool, name: 'pool2'} as const;
+
 const pooled = (v: Variation): readonly ShortcutStage[] => [
   {op: 'pool', name: 'pool', mode: 'avg', kernel: [2, 2], stride: [2, 2], pad: 'same'},
   pointwiseStage('shortcut', v.channels, 'linear'),
@@ -20,10 +24,11 @@ const pooled = (v: Variation): readonly ShortcutStage[] => [
 
 export const convSpec: BlockSpec = {
   kind: 'BlockConv',
-  summary: 'one convolution, any activation, add a shortcut, activation',
+  summary: 'one convolution, any activation, pool, add a shortcut, activation',
   slots: [
     {name: 'spatial', op: 'spatial', optional: true},
     {name: 'pointwise', op: 'pointwise', optional: true},
+    {name: 'pool', op: 'pool', optional: true},
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
   ],
   anyOf: ['spatial', 'pointwise'],
@@ -54,6 +59,10 @@ export const convSpec: BlockSpec = {
       (v) => [spatialStage('spatial', {...v, group: v.channels / 2, channels: v.channels})],
       {activation: 'swish'},
     ),
+    makeCase('max-pool', (v) => [spatial(v, v.channels), maxPool], {activation: 'relu', pad: 'valid'}),
+    makeCase('depth-wise, max-pool, residual', (v) => [spatial(v, 1), maxPool, residualStage([maxPool2])], {
+      channels: 5,
+    }),
     makeCase('feature pyramid: 1×1, given a map', (v) => [
       pointwiseStage('pointwise', v.channels + 4, 'linear'),
       givenStage(),

@@ -130,6 +130,8 @@ export interface CanonicalNode {
   readonly inputs: readonly Ref[];
   readonly attrs: Attrs;
   readonly form?: Form;
+  /** A rule moved part of it into its reader: its value is no longer the original's, so the two must go together. */
+  readonly isAltered?: true;
   /** Names of the original nodes it stands for, its own included. */
   readonly covers: readonly string[];
 }

@@ -28,12 +28,19 @@ const CONVOLUTIONS: ReadonlySet<string> = new Set([
   'FusedDepthwiseConv2dNative',
 ]);
 
+/** Arithmetic that became a 1×1 convolution of ours is no convolution to a person. */
+const PRODUCTS: ReadonlySet<string> = new Set([
+  ...CONVOLUTIONS,
+  ...['MatMul', '_FusedMatMul', 'BatchMatMul', 'BatchMatMulV2'],
+]);
+
 export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matches): readonly Miss[] {
   const fused = new Set(blocks.flatMap(({nodes}) => nodes.map(({name}) => name)));
   const misses: Miss[] = [];
   for (const attempt of tried) {
     attempt.chain.forEach((link, position) => {
-      if (isConv(link.node.form) && !fused.has(link.node.name))
+      const isOriginal = link.node.covers.some((name) => PRODUCTS.has(graph.nodes.get(name)?.op ?? ''));
+      if (isConv(link.node.form) && isOriginal && !fused.has(link.node.name))
         misses.push(missAt(overlay, attempt, link, position));
     });
   }

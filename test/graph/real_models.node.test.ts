@@ -14,17 +14,17 @@ import {efficientNetModel, HUMAN_MODELS, humanModel, nsfwModel} from '../support
 const EXPECTED: Readonly<
   Record<string, {readonly depthwise: number; readonly blocks: number; readonly macs: number}>
 > = {
-  antispoof: {depthwise: 0, blocks: 0, macs: 0},
+  antispoof: {depthwise: 0, blocks: 3, macs: 0},
   blazeface: {depthwise: 32, blocks: 32, macs: 0.99},
-  centernet: {depthwise: 26, blocks: 25, macs: 0.95},
-  emotion: {depthwise: 4, blocks: 5, macs: 1},
+  centernet: {depthwise: 26, blocks: 26, macs: 0.96},
+  emotion: {depthwise: 4, blocks: 7, macs: 1},
   facemesh: {depthwise: 24, blocks: 25, macs: 0.99},
   faceres: {depthwise: 13, blocks: 13, macs: 1},
-  'handlandmark-lite': {depthwise: 16, blocks: 17, macs: 0.97},
-  handtrack: {depthwise: 51, blocks: 51, macs: 0.91},
+  'handlandmark-lite': {depthwise: 16, blocks: 16, macs: 0.97},
+  handtrack: {depthwise: 51, blocks: 54, macs: 1},
   iris: {depthwise: 26, blocks: 26, macs: 1},
-  liveness: {depthwise: 0, blocks: 0, macs: 0},
-  'movenet-lightning': {depthwise: 24, blocks: 24, macs: 0.92},
+  liveness: {depthwise: 0, blocks: 4, macs: 0},
+  'movenet-lightning': {depthwise: 24, blocks: 29, macs: 1},
 };
 
 describe('real models', () => {
@@ -49,15 +49,18 @@ describe('real models', () => {
   }
 
   it('EfficientNet-B0', async () => {
+    // The network wants bytes. On numbers near 0 its random weights turn a last bit of the input into 4e-5 of the output.
     const report = await expectSame(efficientNetModel(), {
-      tolerance: 1e-4,
+      tolerance: 1e-5,
+      scale: 255,
       feed: {image_input: [2, 64, 96, 3]},
     });
     expect(report.depthwise).toEqual({total: 16, fused: 16});
     const kinds = report.blocks.map(({block}) => block);
-    expect(kinds).toEqual(['BlockConv', ...Array<string>(16).fill('BlockMBConv'), 'BlockConv']);
+    const mbConvs = Array<string>(16).fill('BlockMBConv');
+    expect(kinds).toEqual(['BlockConv', 'BlockConv', ...mbConvs, 'BlockConv']);
     expect(
-      report.blocks.slice(1, -1).every(({stages}) => stages.some((stage) => stage.startsWith('gate'))),
+      report.blocks.slice(2, -1).every(({stages}) => stages.some((stage) => stage.startsWith('gate'))),
     ).toBe(true);
   });
 
