@@ -113,7 +113,9 @@ if (paths.length > 0) {
   console.log(render(rows));
 } else {
   const rows = await Promise.all(HUMAN_MODELS.map(async (name) => measure(name, await humanModel(name))));
-  rows.push(measure('efficientnet_b0', efficientNetModel()), measure('nsfwjs mobilenet_v2', nsfwModel()));
+  rows.push(measure('efficientnet_b0', efficientNetModel()));
+  const nsfw = ['mobilenet_v2', 'mobilenet_v2_mid', 'inception_v3'] as const;
+  rows.push(...nsfw.map((name) => measure(`nsfwjs ${name}`, nsfwModel(name))));
   const [head = '', rest = ''] = readFileSync(PAGE, 'utf8').split('<!-- table -->');
   const [, tail = ''] = rest.split('<!-- end -->');
   writeFileSync(PAGE, `${head}<!-- table -->\n\n${render(rows)}\n\n<!-- end -->${tail}`);

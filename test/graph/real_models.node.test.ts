@@ -64,6 +64,30 @@ describe('real models', () => {
     ).toBe(true);
   });
 
+  it('nsfwjs MobileNetV2 1.4, a graph model', async () => {
+    const report = await expectSame(nsfwModel('mobilenet_v2_mid'), {
+      tolerance: 1e-4,
+      feed: {input: [1, 224, 224, 3]},
+    });
+    expect(report.depthwise).toEqual({total: 17, fused: 17});
+    expect(report.blocks.length).toBe(18);
+    // The last 1×1, read by the mean, is one dispatch alone.
+    expect(report.macs.fused).toBeGreaterThanOrEqual(0.93 * report.macs.total);
+  });
+
+  it('nsfwjs InceptionV3, a layers model', async () => {
+    const original = await loadLayersModel(tf.io.fromMemory(nsfwModel('inception_v3')));
+    const fused = await fuse(original);
+    const x = seededTensors(3)([1, 299, 299, 3]);
+    const [expected, actual] = [original.predict(x) as tf.Tensor, fused.predict(x) as tf.Tensor];
+    await expectClose(actual, expected, {tolerance: 1e-5});
+    expect(fused.report.macs.fused).toBe(fused.report.macs.total);
+    expect(fused.report.dispatches.after).toBeLessThan(fused.report.dispatches.before / 2);
+    tf.dispose([x, expected, actual]);
+    original.dispose();
+    fused.dispose();
+  });
+
   it('nsfwjs MobileNetV2, a layers model', async () => {
     const original = await loadLayersModel(tf.io.fromMemory(nsfwModel()));
     const fused = await fuse(original);
