@@ -12,7 +12,7 @@ import {
   type Stage,
   traceBlock,
 } from '../../ops/index.js';
-import {stockDispatches} from './dispatches.js';
+import {OPEN_SIZE, stockDispatches} from './dispatches.js';
 import type {CanonicalNode} from './forms.js';
 import {type Ref, valueOf} from './graph.js';
 import {channelsInto, grow, type Growing, NOTHING} from './growing.js';
@@ -176,7 +176,7 @@ function weightAs(weight: Weight | undefined, name: string, shape: readonly numb
   return withShape(weight, shape);
 }
 
-/** A map's shape with every size positive; one that stays open counts as 32, enough to check that things go together. */
+/** A map's shape with every size positive; one that stays open counts as enough to check that things go together. */
 function asShape4D(shape: readonly number[] | undefined): Shape4D | undefined {
   const [n, h, w, c] = shape ?? [];
   if (
@@ -188,7 +188,7 @@ function asShape4D(shape: readonly number[] | undefined): Shape4D | undefined {
     c < 1
   )
     return undefined;
-  return [n > 0 ? n : 1, h > 0 ? h : 32, w > 0 ? w : 32, c];
+  return [n > 0 ? n : 1, h > 0 ? h : OPEN_SIZE, w > 0 ? w : OPEN_SIZE, c];
 }
 
 /** The first value inside the block that something outside needs. */

@@ -1,6 +1,7 @@
 /** What a rewritten model keeps: names, signature, metadata, quantised bytes, open batch; and that it can be saved and loaded. */
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
 import {convert} from '../../src/convert/convert.js';
 import {fuse} from '../../src/fuse.js';
 import type {Weight} from '../../src/graph/weights.js';
@@ -79,6 +80,36 @@ onBackend('cpu', 'round trip', () => {
     expect(artifacts.signature).toEqual(before.signature as object);
     expect(artifacts.userDefinedMetadata).toEqual({labels: ['a', 'b']});
     expect(artifacts.generatedBy).toBe('a test');
+  });
+
+  it('runs the functions of a library as they were, around blocks', async () => {
+    const g = new TestGraph();
+    g.input('x', [-1, 6, 6, 8]);
+    const project = g.pointwise('project', g.depthwise('dw', 'x', 8), 8, 8);
+    const total = g.op('total', 'Sum', [project, g.integers('axes', [0, 1, 2, 3])], {keep_dims: false});
+    const isLarge = g.op('large', 'Greater', [total, g.constant('limit', 0)]);
+    const branches = {then_branch: {func: {name: 'negate'}}, else_branch: {func: {name: 'keep'}}};
+    g.op('choice', 'StatelessIf', [isLarge, project]);
+    const out = g.op('out', 'Relu', [g.pointwise('q', g.depthwise('dq', 'choice', 8), 8, 4)]);
+    const artifacts = g.artifacts([out]);
+    const topology = artifacts.modelTopology as {node: {name: string; attr?: object}[]};
+    const choice = topology.node.find(({name}) => name === 'choice');
+    if (choice) choice.attr = branches;
+    const branch = (name: string, op: string): object => ({
+      signature: {
+        name,
+        inputArg: [{name: 'm', type: 'DT_FLOAT'}],
+        outputArg: [{name: 'r', type: 'DT_FLOAT'}],
+      },
+      nodeDef: [{name: 'value', op, input: ['m'], attr: {T: {type: 'DT_FLOAT'}}}],
+      ret: {r: 'value:output:0'},
+    });
+    const library = {function: [branch('negate', 'Neg'), branch('keep', 'Identity')]};
+    const report = await expectSame(
+      {...artifacts, modelTopology: {...topology, library}},
+      {feed: {x: [2, 6, 6, 8]}},
+    );
+    expect(report.blocks.map(({at}) => at)).toContain('project');
   });
 
   it('survives save and load, at any batch', async () => {
