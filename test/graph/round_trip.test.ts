@@ -1,7 +1,7 @@
 /** What a rewritten model keeps: names, signature, metadata, quantised bytes, open batch; and that it can be saved and loaded. */
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
+import '@tensorflow/tfjs'; // registers the gradients of stock ops
 import {convert} from '../../src/convert/convert.js';
 import {fuse} from '../../src/fuse.js';
 import type {Weight} from '../../src/graph/weights.js';
