@@ -2,9 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {type Block, BLOCK_SPECS, type BlockCase, reference, runBlock, traceBlock} from '../ops/index.js';
 import {registerBlockKernels} from '../src/register.js';
+import {drawBlock} from './support/draw.js';
 import {onBackend, useBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
-import {seededTensors} from './support/random.js';
 
 /** float32 rounds by 2^-24 a step; errors of a sum of n random terms grow like √n, and stages add theirs. */
 function toleranceOf(block: Block, {input}: BlockCase): number {
@@ -20,21 +20,6 @@ function toleranceOf(block: Block, {input}: BlockCase): number {
   return 8 * 2 ** -24 * roundings;
 }
 
-export interface Drawn {
-  readonly x: tf.Tensor4D;
-  readonly weights: Record<string, tf.Tensor>;
-}
-
-/** Weights of such a scale that activations stay of order one. */
-function draw(block: Block, {input}: BlockCase, seed: number): Drawn {
-  const make = seededTensors(seed);
-  const entries = traceBlock(block, input).weights.map(({name, shape}) => {
-    const fanIn = shape.length > 1 ? shape.slice(0, -1).reduce((a, b) => a * b) : 1;
-    return [name, make(shape, Math.sqrt(3 / fanIn))] as const;
-  });
-  return {x: make(input) as tf.Tensor4D, weights: Object.fromEntries(entries)};
-}
-
 onBackend('webgpu', 'block kernels equal the reference', () => {
   beforeAll(() => registerBlockKernels());
 
@@ -44,7 +29,7 @@ onBackend('webgpu', 'block kernels equal the reference', () => {
         it(`${example.name} (case ${index})`, async () => {
           const block: Block = {kind: spec.kind, stages: example.stages};
           await useBackend('cpu');
-          const {x, weights} = draw(block, example, index + 1);
+          const {x, weights} = drawBlock(block, example.input, index + 1);
           const expected = reference(block, x, weights);
           const values = await expected.data();
           await useBackend('webgpu');

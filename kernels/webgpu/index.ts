@@ -1,7 +1,15 @@
 /** The WebGPU kernels of all blocks, as TF.js kernel functions. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {type Block, encodeStages, namedWeights, readCall, reference} from '../../ops/index.js';
+import {
+  type Block,
+  type BlockCall,
+  encodeStages,
+  namedWeights,
+  readCall,
+  reference,
+  traceBlock,
+} from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
@@ -53,6 +61,17 @@ function sketch(backend: WebGPUBackend, plan: Plan): tf.TensorInfo {
   return out;
 }
 
+/** The weights by name, and the map of a residual that is given one, which is not packed with them. */
+function sortInputs(call: BlockCall): {weights: Map<string, tf.TensorInfo>; map: tf.TensorInfo | undefined} {
+  const weights = new Map<string, tf.TensorInfo>(
+    Object.entries(namedWeights(call, call.weights as tf.Tensor[])),
+  );
+  const name = traceBlock(call.block, call.x.shape).weights.find(({isMap}) => isMap)?.name ?? '';
+  const map = weights.get(name);
+  weights.delete(name);
+  return {weights, map};
+}
+
 /** The kernel of `kind` on a WebGPUBackend; on a backend whose private fields are not those of 4.22.0, the reference. */
 export function webgpuKernel(kind: string): tf.KernelFunc {
   return ({inputs, attrs, backend}) => {
@@ -62,9 +81,9 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
     const webgpu = backend as WebGPUBackend;
     const plan = planFor(webgpu, call.block, call.x.shape);
     if (sketched) return sketch(webgpu, plan);
-    const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
+    const {weights, map} = sortInputs(call);
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
-    const out = executePlan(webgpu, plan, call.x, packed);
+    const out = executePlan(webgpu, plan, {x: call.x, weights: packed, map});
     if (owned) packed.dispose();
     return out;
   };
