@@ -187,7 +187,7 @@ describe('block-fusion', () => {
   it('inspects a model for a person, progress apart', () => {
     const {status, out, err} = run('inspect', EMOTION);
     expect(status).toBe(0);
-    expect(out).toMatch(/5 blocks in \d+ stages, .* in no block\n\n\d+×\d+: \d+ block.*\n[├└]─ Block/);
+    expect(out).toMatch(/7 blocks in \d+ stages, .* in no block\n\n\d+×\d+: \d+ block.*\n[├└]─ Block/);
     expect(err).toContain('looking for blocks');
     expect(out).not.toContain('looking');
   });
@@ -197,7 +197,7 @@ describe('block-fusion', () => {
     expect(run('convert', EMOTION, out, '--verify')).toEqual(
       jasmine.objectContaining({
         status: 0,
-        out: jasmine.stringMatching(/largest difference .*\n.*5 blocks/),
+        out: jasmine.stringMatching(/largest difference .*\n.*7 blocks/),
       }),
     );
     expect(readdirSync(folder)).toEqual(['out']);
