@@ -28,7 +28,8 @@ import {
 import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {registerBlockKernels} from '../src/register.js';
-import {draw, toleranceOf} from '../test/support/block_cases.js';
+import {toleranceOf} from '../test/support/block_cases.js';
+import {drawBlock} from '../test/support/draw.js';
 import {emulateHalf, fragmentOf} from '../test/support/emulate_f16.js';
 import {worstError} from '../test/support/expect_close.js';
 
@@ -71,7 +72,7 @@ interface Outcome {
 async function run(kind: string, example: BlockCase, index: number): Promise<Outcome> {
   const block: Block = {kind, stages: example.stages};
   await tf.setBackend('cpu');
-  const {x, weights} = draw(block, example, index + 1);
+  const {x, weights} = drawBlock(block, example.input, index + 1);
   const expected = reference(block, x, weights);
   const want = await expected.data();
   await tf.setBackend('webgpu');
@@ -120,13 +121,13 @@ async function runTile(fit: FittedTile, before: readonly Stage[], input: Shape4D
   const block: Block = {kind: 'BlockBasic', stages};
   const example: BlockCase = {name: 'tile', input, stages};
   await tf.setBackend('cpu');
-  const {x, weights} = draw(block, example, 7);
+  const {x, weights} = drawBlock(block, example.input, 7);
   const expected = reference(block, x, weights);
   const want = await expected.data();
   await tf.setBackend('webgpu');
   const plan = lowerBlock(block, input, {...tilingFor(stockLimits), half: {matrix: () => fit}});
   const {packed} = packedWeights(backend, plan.weights, new Map(Object.entries(weights)));
-  const actual = tf.engine().makeTensorFromTensorInfo(executePlan(backend, plan, x, packed));
+  const actual = tf.engine().makeTensorFromTensorInfo(executePlan(backend, plan, {x, weights: packed}));
   const got = await actual.data();
   const {error, scale} = worstError(got, want);
   tf.dispose([x, weights, expected, packed, actual]);

@@ -8,10 +8,10 @@ import type {Block, Shape4D} from '../ops/index.js';
 export type Constants = Readonly<Record<string, number | boolean>>;
 
 /**
- * A buffer of a plan: the block's input or output, its packed weights, or a scratch buffer by name. A kernel's binding that
- * the plan has no use for is `unused`.
+ * A buffer of a plan: the block's input, the map that a residual is given, the output, the packed weights, or a scratch buffer
+ * by name. A kernel's binding that the plan has no use for is `unused`.
  */
-export type BufferName = 'x' | 'out' | 'weights' | 'unused' | `scratch:${string}`;
+export type BufferName = 'x' | 'map' | 'out' | 'weights' | 'unused' | `scratch:${string}`;
 
 export interface Dispatch {
   readonly kernel: string;

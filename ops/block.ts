@@ -112,11 +112,15 @@ export interface PadChannelsStage {
   readonly channels: number;
 }
 
-/** Adds the block's input, passed through the `shortcut` stages (none: identity), then an activation. */
+/**
+ * Adds the block's input, passed through the `shortcut` stages (none: identity), then an activation. With `given` it adds a
+ * second map instead, the block's input `NAMEMap` of the shape reached there: the lateral connection of a feature pyramid.
+ */
 export interface ResidualStage {
   readonly op: 'residual';
   readonly name: string;
   readonly shortcut: readonly ShortcutStage[];
+  readonly given?: true;
   readonly activation: Activation;
 }
 

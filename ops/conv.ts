@@ -1,18 +1,22 @@
 /**
- * A lone convolution with what belongs to it: a LayerNorm in front, as in ConvNeXt's down-sampling, any activation, a residual, a shortcut, the activation after that. The matcher
- * takes it where no larger block fits, also for one op of TF.js: ConvNeXt-T's stem and down-sampling convolutions took 89, 325,
- * 327 and 343 µs there, and 70, 113, 145 and 145 µs here (WebGPU on an H200, batch 32).
+ * A lone convolution with what belongs to it: a LayerNorm in front, as in ConvNeXt's down-sampling or the 1×1 that merges patches
+ * (Swin), any activation (in front of a pool, also where the network has it behind), a residual, a shortcut, the activation after
+ * that. The matcher takes it where no larger block fits, also for one op of TF.js: ConvNeXt-T's stem and down-sampling
+ * convolutions took 89, 325, 327 and 343 µs there, and 70, 113, 145 and 145 µs here (WebGPU on an H200, batch 32).
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
 import {BlockError, type Pad, type ShortcutStage, type Stage} from './block.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
 import type {BlockCase, BlockSpec} from './spec.js';
-import {pointwiseStage, residualStage, spatialStage} from './stages/make.js';
+import {givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
 const spatial = (v: Variation, group: number, extra = 4): Stage =>
   spatialStage('spatial', {...v, group, channels: group === 1 ? v.channels : v.channels + extra});
+
+const maxPool = {op: 'pool', name: 'pool', mode: 'max', kernel: [3, 3], stride: [2, 2], pad: 'same'} as const;
+const maxPool2 = {...maxPool, name: 'pool2'} as const;
 
 const pooled = (v: Variation): readonly ShortcutStage[] => [
   {op: 'pool', name: 'pool', mode: 'avg', kernel: [2, 2], stride: [2, 2], pad: 'same'},
@@ -49,11 +53,12 @@ const normCases: readonly BlockCase[] = [
 
 export const convSpec: BlockSpec = {
   kind: 'BlockConv',
-  summary: 'LayerNorm, one convolution, any activation, add a shortcut, activation',
+  summary: 'LayerNorm, one convolution, any activation, pool, add a shortcut, activation',
   slots: [
     {name: 'norm', op: 'layernorm', optional: true},
     {name: 'spatial', op: 'spatial', optional: true},
     {name: 'pointwise', op: 'pointwise', optional: true},
+    {name: 'pool', op: 'pool', optional: true},
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
   ],
   anyOf: ['spatial', 'pointwise'],
@@ -85,6 +90,22 @@ export const convSpec: BlockSpec = {
       (v) => [spatialStage('spatial', {...v, group: v.channels / 2, channels: v.channels})],
       {activation: 'swish'},
     ),
+    makeCase('max-pool', (v) => [spatial(v, v.channels), maxPool], {activation: 'relu', pad: 'valid'}),
+    makeCase('depth-wise, max-pool, residual', (v) => [spatial(v, 1), maxPool, residualStage([maxPool2])], {
+      channels: 5,
+    }),
+    makeCase('feature pyramid: 1×1, given a map', (v) => [
+      pointwiseStage('pointwise', v.channels + 4, 'linear'),
+      givenStage(),
+    ]),
+    makeCase(
+      'given a map, prelu, stride 2',
+      (v) => [spatial({...v, stride: 2}, v.channels), givenStage('prelu')],
+      {activation: 'relu', batch: 2},
+    ),
+    makeCase('depth-wise, given a map of odd channels', (v) => [spatial(v, 1), givenStage('relu')], {
+      channels: 7,
+    }),
     makeCase(
       'spatial and 1×1 convolution, projected shortcut',
       (v) => [
@@ -111,6 +132,8 @@ export interface ConvWeights {
   readonly pointwiseAlpha?: tf.Tensor1D;
   /** prelu's slopes after the add. */
   readonly residualAlpha?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface ConvOptions extends SpatialConfig {
@@ -138,7 +161,7 @@ export function conv(x: tf.Tensor4D, weights: ConvWeights, options: ConvOptions 
     (isAffine || epsilon !== undefined) && norm(isAffine, epsilon),
     read.has('spatialFilter') && read.spatial('spatial', options, activation),
     read.has('pointwiseFilter') && read.pointwise('pointwise', activation),
-    residual && residualStage([], activationAfter),
+    read.residual(residual, [], activationAfter),
   ];
   return runTyped(convSpec, stages, x, {...weights});
 }

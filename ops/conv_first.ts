@@ -61,6 +61,8 @@ export interface ConvFirstWeights {
   readonly expandAlpha?: tf.Tensor1D;
   readonly projectFilter: tf.Tensor2D;
   readonly projectBias?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface ConvFirstOptions extends SpatialConfig {
@@ -89,7 +91,7 @@ export function convFirst(
     ...(blurPool === false ? [] : blur(taps, mode)),
     read.pointwise('expand', activation),
     read.pointwise('project'),
-    residual && residualStage(),
+    read.residual(residual),
   ];
   return runTyped(convFirstSpec, stages, x, {...weights});
 }

@@ -75,6 +75,8 @@ export interface ConvNeXtWeights {
   readonly projectBias?: tf.Tensor1D;
   /** Layer scale `[C]`. */
   readonly scaleGain?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface ConvNeXtOptions extends SpatialConfig {
@@ -104,7 +106,7 @@ export function convNext(
     read.has('grnGain') && ({op: 'grn', name: 'grn', epsilon} as const),
     read.pointwise('project'),
     read.has('scaleGain') && ({op: 'scale', name: 'scale'} as const),
-    residual && residualStage(),
+    read.residual(residual),
   ];
   return runTyped(convNextSpec, stages, x, {...weights});
 }

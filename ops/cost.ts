@@ -27,7 +27,7 @@ export function costOf(block: Block, input: readonly number[]): Cost {
     trace.stages.reduce((total, stage) => total + of(stage), 0);
   const weightElements = sum(weightsOf);
   const macs = sum(({macs: own}) => own);
-  const bytes = BYTES * (elements(trace.input) + weightElements + elements(trace.output));
+  const bytes = BYTES * (elements(trace.input) + sum(mapsOf) + weightElements + elements(trace.output));
   const bytesByStage = BYTES * sum((stage) => stageElements(stage, elements(trace.input)));
   return {
     macs,
@@ -40,7 +40,11 @@ export function costOf(block: Block, input: readonly number[]): Cost {
 }
 
 const weightsOf = ({weights}: TracedStage): number =>
-  weights.reduce((total, {shape}) => total + elements(shape), 0);
+  weights.reduce((total, {shape, isMap}) => total + (isMap ? 0 : elements(shape)), 0);
+
+/** The maps that residuals are given are read beside the input. */
+const mapsOf = ({weights}: TracedStage): number =>
+  weights.reduce((total, {shape, isMap}) => total + (isMap ? elements(shape) : 0), 0);
 
 /** Elements a stage reads and writes on its own; a join also reads what it joins. */
 function stageElements(traced: TracedStage, blockInput: number): number {

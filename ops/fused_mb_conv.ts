@@ -60,6 +60,8 @@ export interface FusedMBConvWeights {
   readonly gateExpandBias?: tf.Tensor1D;
   readonly projectFilter?: tf.Tensor2D;
   readonly projectBias?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface FusedMBConvOptions extends SpatialConfig {
@@ -85,7 +87,7 @@ export function fusedMBConv(
     read.spatial('expand', options, activation),
     read.has('gateReduceFilter') && read.gate(gateActivation),
     read.has('projectFilter') && read.pointwise('project'),
-    residual && residualStage(),
+    read.residual(residual),
   ];
   return runTyped(fusedMBConvSpec, stages, x, {...weights});
 }

@@ -2,12 +2,14 @@
 import {convSpec} from './conv.js';
 import {convFirstSpec} from './conv_first.js';
 import {convNextSpec} from './conv_next.js';
+import {feedForwardSpec} from './feed_forward.js';
 import {fusedMBConvSpec} from './fused_mb_conv.js';
 import {layerNormSpec} from './layer_norm.js';
 import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
 import {separableSpec} from './separable.js';
 import type {BlockSpec} from './spec.js';
+import {squeezeExciteSpec} from './squeeze_excite.js';
 
 /** In the order in which the matcher tries them where two of the same length fit. */
 export const BLOCK_SPECS: readonly BlockSpec[] = [
@@ -18,7 +20,9 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   fusedMBConvSpec,
   basicSpec,
   separableSpec,
+  feedForwardSpec,
   convSpec,
+  squeezeExciteSpec,
   layerNormSpec,
 ];
 
@@ -28,6 +32,7 @@ export * from './conv.js';
 export * from './conv_first.js';
 export * from './conv_next.js';
 export * from './cost.js';
+export * from './feed_forward.js';
 export * from './fused_mb_conv.js';
 export * from './layer_norm.js';
 export * from './mb_conv.js';
@@ -36,4 +41,5 @@ export * from './res_net.js';
 export * from './run.js';
 export * from './separable.js';
 export * from './spec.js';
+export * from './squeeze_excite.js';
 export * from './trace.js';

@@ -1,13 +1,14 @@
 /**
  * MBConv, the inverted residual of MobileNetV2, V3, MnasNet and EfficientNet: expand, spatial convolution (depth-wise, or
- * grouped as in Lavin's variant), squeeze-and-excite, project, add the input. Figure 2(d) of the paper.
+ * grouped as in Lavin's variant), squeeze-and-excite, project, add the input. Figure 2(d) of the paper. Either 1×1 may be
+ * missing: depth-wise then pointwise, and pointwise then depth-wise, fuse like the whole.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
 import type {Stage} from './block.js';
 import type {BlockSpec} from './spec.js';
-import {gateStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
+import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
 type Option = 'expand' | 'gate' | 'residual' | 'grouped';
@@ -34,9 +35,10 @@ export const mbConvSpec: BlockSpec = {
     {name: 'expand', op: 'pointwise', optional: true},
     {name: 'spatial', op: 'spatial', spatial: ['depthwise', 'grouped']},
     {name: 'gate', op: 'gate', optional: true},
-    {name: 'project', op: 'pointwise'},
+    {name: 'project', op: 'pointwise', optional: true},
     {name: 'residual', op: 'residual', optional: true},
   ],
+  anyOf: ['expand', 'project'],
   cases: [
     ...casesOf(build('expand')),
     ...casesOf(build('expand', 'gate')),
@@ -49,6 +51,17 @@ export const mbConvSpec: BlockSpec = {
     makeCase('grouped, gate, stride 2', build('expand', 'grouped', 'gate'), {stride: 2, kernel: 5}),
     makeCase('odd channels', build('expand', 'gate', 'residual'), {channels: 5, height: 6}),
     makeCase('wide', build('expand', 'gate', 'residual'), {channels: 72, kernel: 5}),
+    makeCase('no projection', (v) => build('expand')(v).slice(0, 2), {activation: 'swish'}),
+    makeCase('no projection, gate, stride 2', (v) => build('expand', 'gate')(v).slice(0, 3), {stride: 2}),
+    makeCase('no projection, residual', (v) => [
+      pointwiseStage('expand', v.channels, v.activation),
+      spatialStage('spatial', {...v, group: 1, channels: v.channels}),
+      residualStage(),
+    ]),
+    makeCase('given a map, gate, stride 2', (v) => [...build('expand', 'gate')(v), givenStage()], {
+      stride: 2,
+      batch: 2,
+    }),
     makeCase('depth multiplier', (v) => [
       spatialStage('spatial', {...v, group: 1, channels: 16}),
       gateStage(3),
@@ -57,7 +70,7 @@ export const mbConvSpec: BlockSpec = {
   ],
 };
 
-/** Filters `[kh, kw, group, C_out]` and `[C_in, C_out]`; biases and prelu slopes `[C_out]`. All float32. */
+/** Filters `[kh, kw, group, C_out]` and `[C_in, C_out]`, one of the two 1×1 at least; biases and prelu slopes `[C_out]`. All float32. */
 export interface MBConvWeights {
   readonly expandFilter?: tf.Tensor2D;
   readonly expandBias?: tf.Tensor1D;
@@ -71,8 +84,10 @@ export interface MBConvWeights {
   readonly gateAlpha?: tf.Tensor1D;
   readonly gateExpandFilter?: tf.Tensor2D;
   readonly gateExpandBias?: tf.Tensor1D;
-  readonly projectFilter: tf.Tensor2D;
+  readonly projectFilter?: tf.Tensor2D;
   readonly projectBias?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface MBConvOptions extends SpatialConfig {
@@ -98,8 +113,8 @@ export function mbConv(x: tf.Tensor4D, weights: MBConvWeights, options: MBConvOp
     read.has('expandFilter') && read.pointwise('expand', activation),
     read.spatial('spatial', options, activation),
     read.has('gateReduceFilter') && read.gate(gateActivation, gate),
-    read.pointwise('project'),
-    residual && residualStage(),
+    read.has('projectFilter') && read.pointwise('project'),
+    read.residual(residual),
   ];
   return runTyped(mbConvSpec, stages, x, {...weights});
 }

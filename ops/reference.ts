@@ -67,7 +67,8 @@ function addResidual(
   weights: BlockWeights,
   options: ApplyOptions,
 ): tf.Tensor4D {
-  const start = blockInput;
+  // checkTensors has seen the map, and its rank.
+  const start = stage.given ? (weights[weightName(stage, 'Map')] as tf.Tensor4D) : blockInput;
   const shortcut = stage.shortcut.reduce(
     (map, step) => applySimple(step, map, blockInput, weights, options),
     start,

@@ -7,7 +7,7 @@ import type {ActivationLike} from './activation.js';
 import type {ShortcutStage, Stage} from './block.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
 import type {BlockSpec} from './spec.js';
-import {gateStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
+import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {type OptionalWeights, runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
 /** The 1×1 shortcut with the block's own stride. */
@@ -106,6 +106,7 @@ export const basicSpec: BlockSpec = {
     makeCase('ResNet', basic('identity'), {activation: 'relu'}),
     makeCase('ResNet, stride 2', basic('projection'), {activation: 'relu', stride: 2}),
     makeCase('gate', (v) => [...basic('none')(v), gateStage(2, 'relu')]),
+    makeCase('gate, given a map', (v) => [...basic('none')(v), gateStage(2, 'relu'), givenStage('relu')]),
   ],
 };
 
@@ -130,6 +131,8 @@ export interface BottleneckWeights {
   readonly shortcutBias?: tf.Tensor1D;
   /** Prelu slopes after the add. */
   readonly residualAlpha?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface BasicWeights {
@@ -142,6 +145,8 @@ export interface BasicWeights {
   readonly shortcutBias?: tf.Tensor1D;
   /** Prelu slopes after the add. */
   readonly residualAlpha?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface ResNetOptions extends SpatialConfig {
@@ -156,8 +161,7 @@ const shortcutOf = (
   weights: OptionalWeights,
   {stride = 1, activation = 'relu', residual = true}: ResNetOptions,
 ): Stage | false =>
-  residual &&
-  residualStage(weights['shortcutFilter'] ? [read.spatial('shortcut', {stride})] : [], activation);
+  read.residual(residual, weights['shortcutFilter'] ? [read.spatial('shortcut', {stride})] : [], activation);
 
 /**
  * One bottleneck block; batch norm must be folded into the weights. The stride is the spatial convolution's (ResNet v1.5).

@@ -94,6 +94,8 @@ export interface SeparableWeights {
   readonly projectAlpha?: tf.Tensor1D;
   /** prelu's slopes after the add. */
   readonly residualAlpha?: tf.Tensor1D;
+  /** `[N, H', W', C']` like the output: added in the place of x. */
+  readonly residualMap?: tf.Tensor4D;
 }
 
 export interface SeparableOptions extends SpatialConfig {
@@ -124,7 +126,7 @@ export function separable(
   const stages = [
     read.spatial('spatial', options, spatialActivation),
     project,
-    residual && residualStage(shortcut, activation),
+    read.residual(residual, shortcut, activation),
   ];
   return runTyped(separableSpec, stages, x, {...weights});
 }

@@ -10,6 +10,8 @@ export interface WeightInfo {
   /** Input name of the TF.js kernel, e.g. `expandFilter`. */
   readonly name: string;
   readonly shape: readonly number[];
+  /** No weight but the map that a residual is given, which comes from the graph like x. */
+  readonly isMap?: true;
 }
 
 export interface TracedStage {
@@ -26,7 +28,7 @@ export interface Trace {
   readonly stages: readonly TracedStage[];
   readonly input: Shape4D;
   readonly output: Shape4D;
-  /** All weights, in the order in which a graph node lists them behind `x`. */
+  /** All weights, and the map of a residual that is given one, in the order in which a graph node lists them behind `x`. */
   readonly weights: readonly WeightInfo[];
 }
 
@@ -114,7 +116,7 @@ function traceResidual(
   blockInput: Shape4D,
   into: TracedStage[],
 ): Shape4D {
-  let shortcut = blockInput;
+  let shortcut = stage.given ? input : blockInput;
   for (const step of stage.shortcut) shortcut = traceSimple(block, step, shortcut, blockInput, into, true);
   if (shortcut.join() !== input.join()) {
     throw new BlockError(
@@ -122,8 +124,9 @@ function traceResidual(
         'drop the residual, or give the shortcut a projection.',
     );
   }
+  const map = stage.given ? [{name: weightName(stage, 'Map'), shape: input, isMap: true} as const] : [];
   const alpha =
     stage.activation.fn === 'prelu' ? [{name: weightName(stage, 'Alpha'), shape: [input[3]]}] : [];
-  into.push({stage, inShortcut: false, input, output: input, weights: alpha, macs: 0});
+  into.push({stage, inShortcut: false, input, output: input, weights: [...map, ...alpha], macs: 0});
   return input;
 }

@@ -7,13 +7,15 @@ import {
   type Pad,
   type Pair,
   type PointwiseStage,
+  type ResidualStage,
+  type ShortcutStage,
   type SpatialStage,
   type Stage,
 } from './block.js';
 import type {BlockWeights} from './reference.js';
 import {runBlock} from './run.js';
 import {checkBlock, type BlockSpec} from './spec.js';
-import {gateStage, pointwiseStage, spatialStage} from './stages/make.js';
+import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 
 /** Weights of a typed op; those left out or undefined are stages the block does not have. */
 export type OptionalWeights = Readonly<Record<string, tf.Tensor | undefined>>;
@@ -63,6 +65,16 @@ export class WeightReader {
       activation,
       this.has(`${name}Bias`),
     );
+  }
+
+  /** The add at the end: of `residualMap` where it is there, else of x where `wanted`. */
+  residual(
+    wanted: boolean,
+    shortcut: readonly ShortcutStage[] = [],
+    activation?: ActivationLike,
+  ): ResidualStage | false {
+    if (this.has('residualMap')) return givenStage(activation);
+    return wanted && residualStage(shortcut, activation);
   }
 
   gate(activation?: ActivationLike, gate?: ActivationLike): GateStage {

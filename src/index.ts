@@ -14,6 +14,9 @@ export {
   convNext,
   type ConvNeXtOptions,
   type ConvNeXtWeights,
+  feedForward,
+  type FeedForwardOptions,
+  type FeedForwardWeights,
   fusedMBConv,
   type FusedMBConvOptions,
   type FusedMBConvWeights,
@@ -28,6 +31,9 @@ export {
   separable,
   type SeparableOptions,
   type SeparableWeights,
+  squeezeExcite,
+  type SqueezeExciteOptions,
+  type SqueezeExciteWeights,
 } from '../ops/index.js';
 export * from './capture/index.js';
 export {type Class, classify, type Classifier} from './classify.js';

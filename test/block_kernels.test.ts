@@ -4,7 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import {halfFeaturesOf} from '../kernels/webgpu/matrix_tiling.js';
 import {type Block, BLOCK_SPECS, reference, runBlock} from '../ops/index.js';
 import {registerBlockKernels} from '../src/register.js';
-import {draw, toleranceOf} from './support/block_cases.js';
+import {toleranceOf} from './support/block_cases.js';
+import {drawBlock} from './support/draw.js';
 import {onBackend, useBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 
@@ -17,7 +18,7 @@ onBackend('webgpu', 'block kernels equal the reference', () => {
         it(`${example.name} (case ${index})`, async () => {
           const block: Block = {kind: spec.kind, stages: example.stages};
           await useBackend('cpu');
-          const {x, weights} = draw(block, example, index + 1);
+          const {x, weights} = drawBlock(block, example.input, index + 1);
           const expected = reference(block, x, weights);
           const values = await expected.data();
           await useBackend('webgpu');
@@ -41,7 +42,7 @@ onBackend('webgpu', 'block kernels in f16 are as near to the reference as f16 al
       for (const [index, example] of spec.cases.entries()) {
         const block: Block = {kind: spec.kind, stages: example.stages};
         await useBackend('cpu');
-        const {x, weights} = draw(block, example, index + 1);
+        const {x, weights} = drawBlock(block, example.input, index + 1);
         const expected = reference(block, x, weights);
         const values = await expected.data();
         await useBackend('webgpu');

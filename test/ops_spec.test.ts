@@ -128,7 +128,12 @@ const shortcut = [pointwiseStage('shortcut', 8)];
 const MISFITS: readonly (readonly [string, readonly Stage[], Misfit])[] = [
   [
     'BlockMBConv',
-    [expand, depthwise],
+    [depthwise],
+    {at: 'BlockMBConv', reason: 'too little to fuse', found: 'spatial', needed: 'one of expand, project'},
+  ],
+  [
+    'BlockSeparable',
+    [depthwise],
     {at: 'project', reason: 'a stage is missing', found: 'the end of the block', needed: 'pointwise'},
   ],
   [

@@ -8,7 +8,9 @@ import {
   convFirst,
   convNext,
   fusedMBConv,
+  feedForward,
   layerNorm,
+  squeezeExcite,
   mbConv,
   reference,
   runBlock,
@@ -16,7 +18,7 @@ import {
   type Shape4D,
   type Stage,
 } from '../ops/index.js';
-import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {registerBlockKernels} from '../src/register.js';
 import {disposeDrawn, drawBlock} from './support/draw.js';
 import {onBackend} from './support/environment.js';
@@ -124,6 +126,27 @@ const MOBILE: readonly Row[] = [
     stages: [
       spatialStage('spatial', {kernel: 3, group: 4, channels: 4, activation: 'swish'}),
       residualStage([], 'prelu'),
+    ],
+  },
+  {
+    name: 'one 1×1 convolution, given a map',
+    kind: 'BlockConv',
+    op: conv,
+    options: {activationAfter: 'relu'},
+    input: [2, 3, 2, 4],
+    stages: [dense('pointwise', 6), givenStage('relu')],
+  },
+  {
+    name: 'mbConv, given a map where it would have added x',
+    kind: 'BlockMBConv',
+    op: mbConv,
+    options: {residual: true, stride: 2},
+    input: [1, 5, 6, 4],
+    stages: [
+      dense('expand', 8, 'relu6'),
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 8, stride: 2, activation: 'relu6'}),
+      dense('project', 3),
+      givenStage(),
     ],
   },
   {
@@ -314,6 +337,35 @@ const RES_NET: readonly Row[] = [
       spatialStage('first', {kernel: 3, group: 3, channels: 5, activation: 'relu'}),
       spatialStage('second', {kernel: 3, group: 5, channels: 4}),
     ],
+  },
+  {
+    name: 'feedForward by default',
+    kind: 'BlockFeedForward',
+    op: feedForward,
+    input: [1, 3, 2, 4],
+    stages: [dense('expand', 8, 'relu'), dense('project', 4), residualStage()],
+  },
+  {
+    name: 'feedForward with a norm and layer scale, given a map',
+    kind: 'BlockFeedForward',
+    op: feedForward,
+    options: {activation: 'gelu', epsilon: 1e-3},
+    input: [1, 3, 2, 4],
+    stages: [
+      {op: 'layernorm', name: 'norm', epsilon: 1e-3, affine: true},
+      dense('expand', 8, 'gelu'),
+      dense('project', 5),
+      {op: 'scale', name: 'scale'},
+      givenStage(),
+    ],
+  },
+  {
+    name: 'squeezeExcite',
+    kind: 'BlockSqueezeExcite',
+    op: squeezeExcite,
+    options: {gate: 'hardsigmoid', residual: true, activationAfter: 'relu'},
+    input: [2, 3, 2, 6],
+    stages: [gateStage(2, 'relu', 'hardsigmoid'), residualStage([], 'relu')],
   },
   {
     name: 'layerNorm',

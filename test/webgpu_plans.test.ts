@@ -24,7 +24,8 @@ describe('WebGPU plans', () => {
     it(`${spec.kind}: every buffer that is read was written before, and the output is written`, () => {
       for (const {input, stages} of spec.cases) {
         const {dispatches, scratch} = lowerBlock({kind: spec.kind, stages}, input, tiling);
-        const written = new Set<string>(['x', 'weights', 'unused']);
+        const isGiven = stages.some((stage) => stage.op === 'residual' && stage.given);
+        const written = new Set<string>(['x', 'weights', 'unused', ...(isGiven ? ['map'] : [])]);
         for (const {buffers, workgroups} of dispatches) {
           const outputs = ['out', 'scales', 'sums', 'moments', 'statistics'];
           for (const [binding, buffer] of Object.entries(buffers)) {
@@ -34,6 +35,8 @@ describe('WebGPU plans', () => {
           for (const buffer of Object.values(buffers)) written.add(buffer);
           expect(Math.max(...workgroups)).toBeLessThanOrEqual(MOST_WORKGROUPS);
         }
+        const read = dispatches.flatMap(({buffers}) => Object.values(buffers));
+        expect(read.includes('map')).toBe(isGiven);
         expect(written).toContain('out');
         for (const name of Object.keys(scratch)) expect(written).toContain(name);
       }

@@ -38,7 +38,7 @@ async function compare(block: Block, input: readonly number[], change: Partial<T
   for (const [name, tensor] of weights) values.set(name, (await tensor.data()) as Float32Array);
   const plan = lowerBlock(block, input, {...tilingFor(limitsOf(backend().device)), ...change});
   const packed = tf.tensor1d(packOnHost(plan.weights, values));
-  const out = executePlan(backend(), plan, x, packed);
+  const out = executePlan(backend(), plan, {x, weights: packed});
   const got = tf.engine().makeTensorFromTensorInfo(out);
   const want = tf.tidy(() => reference(block, x, Object.fromEntries(weights)));
   await expectClose(got, await want.data(), {name: plan.name, tolerance: 1e-5});

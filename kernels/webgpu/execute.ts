@@ -15,21 +15,25 @@ export function pipelinesOf(device: GPUDevice): PipelineCache {
 
 /**
  * Records the plan's dispatches into the backend's command queue.
- * @param x `[N, H, W, C]` of the plan's input shape. @param weights packed, of the plan's layout.
+ * @param given x `[N, H, W, C]` of the plan's input shape, weights packed in the plan's layout, and the map of a residual that
+ *   is given one.
  * @returns the output, which the caller owns.
  */
 export function executePlan(
   backend: WebGPUBackend,
   plan: Plan,
-  x: tf.TensorInfo,
-  weights: tf.TensorInfo,
+  given: Readonly<{x: tf.TensorInfo; weights: tf.TensorInfo; map?: tf.TensorInfo | undefined}>,
 ): tf.TensorInfo {
   const out = backend.makeTensorInfo([...plan.output], 'float32');
   const scratch = new Map(
     Object.entries(plan.scratch).map(([name, size]) => [name, backend.makeTensorInfo([size], 'float32')]),
   );
+  const tensors = new Map<string, tf.TensorInfo | undefined>([
+    ...Object.entries({...given, out}),
+    ...scratch,
+  ]);
   const bufferNamed = (name: BufferName): GPUBuffer => {
-    const tensor = name === 'x' ? x : name === 'out' ? out : name === 'weights' ? weights : scratch.get(name);
+    const tensor = tensors.get(name);
     if (!tensor) throw new Error(`The plan '${plan.name}' has no buffer '${name}'.`);
     return bufferOf(backend, tensor);
   };

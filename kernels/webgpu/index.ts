@@ -8,6 +8,7 @@ import {
   type Precision,
   readCall,
   reference,
+  traceBlock,
 } from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
@@ -125,6 +126,17 @@ function sketch(backend: WebGPUBackend, plan: Plan): tf.TensorInfo {
 const byReference = (call: BlockCall): tf.Tensor =>
   reference(call.block, call.x as tf.Tensor, namedWeights(call, call.weights as tf.Tensor[]));
 
+/** The weights by name, and the map of a residual that is given one, which is not packed with them. */
+function sortInputs(call: BlockCall): {weights: Map<string, tf.TensorInfo>; map: tf.TensorInfo | undefined} {
+  const weights = new Map<string, tf.TensorInfo>(
+    Object.entries(namedWeights(call, call.weights as tf.Tensor[])),
+  );
+  const name = traceBlock(call.block, call.x.shape).weights.find(({isMap}) => isMap)?.name ?? '';
+  const map = weights.get(name);
+  weights.delete(name);
+  return {weights, map};
+}
+
 /**
  * The kernel of `kind` on a WebGPUBackend; the reference where tuning found stock ops faster, and on a backend whose private
  * fields are not those of 4.22.0.
@@ -135,11 +147,11 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
     if (missingFields(backend).length > 0) return byReference(call);
     const webgpu = backend as WebGPUBackend;
     if (tunedOf(webgpu.device).prefersOps(call.block, call.x.shape)) return byReference(call);
-    const weights = new Map(Object.entries(namedWeights(call, call.weights as tf.Tensor[])));
+    const {weights, map} = sortInputs(call);
     const plan = planOf(webgpu, call, weights);
     if (sketched) return sketch(webgpu, plan);
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
-    const out = executePlan(webgpu, plan, call.x, packed);
+    const out = executePlan(webgpu, plan, {x: call.x, weights: packed, map});
     if (owned) packed.dispose();
     return out;
   };

@@ -14,7 +14,8 @@ import type {Tiling} from './tiling.js';
 /** @throws {BlockError} as traceBlock. */
 export function lowerBlock(block: Block, input: readonly number[], tiling: Tiling): Plan {
   const trace = traceBlock(block, input);
-  const lowering = new Lowering(trace.input, tiling);
+  const map = trace.stages.find(({stage}) => stage.op === 'residual' && stage.given)?.output;
+  const lowering = new Lowering(trace.input, tiling, map);
   lowerStages(lowering, block.stages);
   return {
     block,
@@ -94,7 +95,7 @@ function shortcutOf(lowering: Lowering, residual: ResidualStage): Rows {
     stage.op === 'padchannels'
       ? {...rows, shape: [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels]}
       : lowerStage(lowering, stage, rows, {}, undefined);
-  return residual.shortcut.reduce(step, lowering.input);
+  return residual.given ? lowering.map : residual.shortcut.reduce(step, lowering.input);
 }
 
 function closeGate(lowering: Lowering, rows: Rows, into: BufferName | undefined): Rows {

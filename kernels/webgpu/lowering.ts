@@ -79,11 +79,14 @@ export class Lowering {
   readonly scratch: Record<`scratch:${string}`, number> = {};
   readonly packer = new WeightPacker();
   readonly input: Rows;
+  /** What a residual is given. */
+  readonly map: Rows;
   readonly tiling: Tiling;
   #names = 0;
 
-  constructor(input: Shape4D, tiling: Tiling) {
+  constructor(input: Shape4D, tiling: Tiling, map: Shape4D = input) {
     this.input = {buffer: 'x', shape: input, channels: input[3]};
+    this.map = {buffer: 'map', shape: map, channels: map[3]};
     this.tiling = tiling;
   }
 

@@ -3,14 +3,14 @@
  * field can hold anything; without this check it would surface as a TypeError or as wrong numbers.
  */
 import {ACTIVATION_NAMES, isActivation} from '../activation.js';
-import {BlockError, type Stage, type StageOp} from '../block.js';
+import {BlockError, type ResidualStage, type Stage, type StageOp} from '../block.js';
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
   readonly needed: string;
 }
 
-type FieldsOf<S> = {readonly [Field in Exclude<keyof S, 'op' | 'name'>]: Rule};
+type FieldsOf<S> = {readonly [Field in Exclude<keyof S, 'op' | 'name' | 'given'>]: Rule};
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) > 0;
 const isMargin = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;
@@ -101,7 +101,21 @@ function checkStage(kind: string, stage: Stage): void {
     if (!holds(value))
       throw new BlockError(`${at}: ${field} is ${print(value)} but must be ${needed}; correct the stage.`);
   }
-  if (stage.op === 'residual') checkShortcut(kind, stage.shortcut);
+  if (stage.op === 'residual') checkResidual(kind, stage);
+}
+
+function checkResidual(kind: string, {name, shortcut, given}: ResidualStage): void {
+  const value: unknown = given;
+  if (value !== undefined && value !== true)
+    throw new BlockError(
+      `${kind}.${name}: given is ${print(value)} but must be true or absent; correct the stage.`,
+    );
+  checkShortcut(kind, shortcut);
+  if (given && shortcut.length > 0)
+    throw new BlockError(
+      `${kind}.${name}: a map that is given takes no shortcut, but there are ${shortcut.length} stages in it; ` +
+        'put them in front of the block.',
+    );
 }
 
 function checkShortcut(kind: string, shortcut: readonly Stage[]): void {

@@ -60,3 +60,9 @@ export function residualStage(
 ): ResidualStage {
   return {op: 'residual', name: 'residual', shortcut, activation: activationOf(activation)};
 }
+
+/** Adds a map that the block is given as `residualMap`. */
+export const givenStage = (activation?: ActivationLike): ResidualStage => ({
+  ...residualStage([], activation),
+  given: true,
+});

@@ -14,6 +14,7 @@ const ADVICE: Readonly<Record<MissReason, (miss: Miss) => string>> = {
   'the value is an output or is kept': ({found}) => `take '${found}' from the outputs and from keep`,
   'the value is used outside the block': ({found}) =>
     `let no one but the next stage need the value (now ${found})`,
+  'a part of the value is elsewhere': ({found}) => `let ${found} and what reads it fit one block`,
   'no gain': ({found}) => `nothing need change: at ${found} the separate ops are faster`,
   'shapes do not fit': ({found}) => `mend the shapes: ${found}`,
   'no block starts here': ({needed}) => `let ${needed} follow`,

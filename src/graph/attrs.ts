@@ -16,7 +16,9 @@ export interface AttrDef {
   readonly b?: boolean;
   readonly type?: string | number;
   readonly shape?: ShapeDef;
+  readonly func?: {readonly name?: string};
   readonly list?: {
+    readonly type?: readonly (string | number)[];
     readonly s?: readonly (string | readonly number[])[];
     readonly i?: readonly (string | number)[];
     readonly f?: readonly (string | number)[];

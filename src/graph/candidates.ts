@@ -7,28 +7,30 @@ import {
   fitSpec,
   type Misfit,
   type MisfitReason,
-  type ResidualStage,
   type Shape4D,
-  type ShortcutStage,
   type Slot,
   type Stage,
   traceBlock,
 } from '../../ops/index.js';
-import {stockDispatches} from './dispatches.js';
-import type {CanonicalNode} from './forms.js';
-import {type Ref, refKey, valueOf} from './graph.js';
+import {OPEN_SIZE, stockDispatches} from './dispatches.js';
+import {type CanonicalNode, isProduct} from './forms.js';
+import {type Ref, valueOf} from './graph.js';
+import {channelsInto, grow, type Growing, NOTHING} from './growing.js';
 import type {Inference} from './infer.js';
 import {runsInTfjs} from './known_ops.js';
-import {activationOfNode, type Link, shortcutOf, stepOf} from './links.js';
+import type {Link} from './links.js';
 import type {Overlay} from './overlay.js';
 import {sizeOf, type Weight, withShape} from './weights.js';
+
+/** A weight of a block, or the map that its residual is given. */
+export type BlockInput = {readonly name: string} & ({readonly weight: Weight} | {readonly map: Ref});
 
 export interface Candidate {
   readonly spec: BlockSpec;
   readonly block: Block;
   readonly input: Ref;
   /** In the order of a block's graph node. */
-  readonly weights: readonly {readonly name: string; readonly weight: Weight}[];
+  readonly weights: readonly BlockInput[];
   /** Positions in the chain, `last` included. */
   readonly first: number;
   readonly last: number;
@@ -45,6 +47,7 @@ export type RefusalReason =
   | 'the input is no map'
   | 'the value is an output or is kept'
   | 'the value is used outside the block'
+  | 'a part of the value is elsewhere'
   | 'no gain'
   | 'shapes do not fit';
 
@@ -66,92 +69,33 @@ export interface Surroundings {
 /** No spec is longer than this, with room for a residual's activation. */
 const LONGEST = Math.max(...BLOCK_SPECS.map(({slots}) => slots.length)) + 1;
 
-interface Growing {
-  readonly stages: readonly Stage[];
-  /** Weights of each stage by the suffix of their name; a residual's shortcut stages follow it. */
-  readonly weights: ReadonlyMap<Stage, Readonly<Record<string, Weight>>>;
-  readonly nodes: readonly CanonicalNode[];
-}
-
-/** All candidates and refusals that start at `first`. */
+/** All candidates and refusals that start at `first`. @param taken Nodes that other blocks have already. */
 export function candidatesAt(
   around: Surroundings,
   chain: readonly Link[],
   first: number,
+  taken: ReadonlySet<string>,
 ): {candidates: Candidate[]; refusals: Refusal[]} {
   const candidates: Candidate[] = [];
   const refusals: Refusal[] = [];
   const start = chain[first];
-  let growing: Growing = {stages: [], weights: new Map(), nodes: []};
+  let readings: readonly Growing[] = [NOTHING];
   for (let last = first; start && last < Math.min(chain.length, first + LONGEST); last++) {
-    const grown = grow(around.overlay, growing, chain[last] as Link, start.main);
-    if (!grown) break;
-    growing = grown;
-    for (const spec of BLOCK_SPECS) {
-      const made = tryCut(around, spec, growing, start.main, {first, last});
-      if ('misfit' in made) refusals.push({spec, ...made, first, last});
-      else candidates.push(made);
+    readings = readings.flatMap((growing) => grow(around.overlay, growing, chain[last] as Link, start.main));
+    // A sum that can be read in two ways is taken in the first that gives a block.
+    for (const growing of readings) {
+      if (growing.isOpen || growing.nodes.some(({name}) => taken.has(name))) continue;
+      const made = BLOCK_SPECS.map((spec) => ({
+        spec,
+        cut: tryCut(around, spec, growing, start.main, {first, last}),
+      }));
+      const found = made.flatMap(({cut}) => ('misfit' in cut ? [] : [cut]));
+      candidates.push(...found);
+      refusals.push(...made.flatMap(({spec, cut}) => ('misfit' in cut ? [{spec, ...cut, first, last}] : [])));
+      if (found.length > 0) break;
     }
   }
   return {candidates, refusals};
-}
-
-function grow(
-  overlay: Overlay,
-  {stages, weights, nodes}: Growing,
-  link: Link,
-  input: Ref,
-): Growing | undefined {
-  const {node} = link;
-  const step = stepOf(node);
-  if (step)
-    return {
-      stages: [...stages, step.stage],
-      weights: new Map(weights).set(step.stage, step.weights),
-      nodes: [...nodes, node],
-    };
-  // A concat stage appends the block's input: in this order, and as it is.
-  if (node.op === 'concat') {
-    const appends = stages.length > 0 && link.other && refKey(link.other) === refKey(input);
-    if (!appends || refKey(link.main) !== refKey(node.inputs[0] ?? input)) return undefined;
-    const stage = {op: 'concat', name: 'concat'} as const;
-    return {stages: [...stages, stage], weights: new Map(weights).set(stage, {}), nodes: [...nodes, node]};
-  }
-  if (node.op === 'add' && link.other) {
-    const shortcut = stages.length > 0 ? shortcutOf(overlay, input, link.other) : undefined;
-    if (!shortcut) return undefined;
-    const named = nameShortcut(shortcut.steps.map(({stage}) => stage));
-    const residual: ResidualStage = {
-      op: 'residual',
-      name: 'residual',
-      shortcut: named,
-      activation: {fn: 'linear'},
-    };
-    const all = new Map(weights).set(residual, {});
-    named.forEach((stage, i) => all.set(stage, shortcut.steps[i]?.weights ?? {}));
-    return {stages: [...stages, residual], weights: all, nodes: [...nodes, ...shortcut.nodes, node]};
-  }
-  const residual = stages.at(-1);
-  const found = activationOfNode(node);
-  if (residual?.op !== 'residual' || residual.activation.fn !== 'linear' || !found) return undefined;
-  const active: ResidualStage = {...residual, activation: found.activation};
-  const own = found.alpha ? {Alpha: found.alpha} : {};
-  return {
-    stages: [...stages.slice(0, -1), active],
-    weights: new Map(weights).set(active, own),
-    nodes: [...nodes, node],
-  };
-}
-
-/** Stages of a shortcut need names of their own: their weights are inputs of the block's one node. */
-function nameShortcut(stages: readonly ShortcutStage[]): readonly ShortcutStage[] {
-  const counts = new Map<string, number>();
-  return stages.map((stage) => {
-    const base = stage.op === 'pool' ? 'pool' : stage.op === 'padchannels' ? 'widen' : 'shortcut';
-    const count = (counts.get(base) ?? 0) + 1;
-    counts.set(base, count);
-    return {...stage, name: count === 1 ? base : `${base}${count}`};
-  });
 }
 
 function tryCut(
@@ -174,19 +118,21 @@ function tryCut(
     };
   const fit = fitSpec(spec, growing.stages, channelsInto(growing.stages, inputShape[3]));
   if ('misfit' in fit) return fit;
-  const escape = escapeOf(overlay, growing.nodes);
+  const escape = escapeOf(overlay, growing.nodes) ?? alteredAt(overlay, growing.nodes, input);
   if (escape) return {misfit: escape};
-  const [dispatches, least] = [dispatchesOf(around, growing.nodes), spec.replaces ?? 2];
+  // A pool is a dispatch in a block as it is outside.
+  const pools = growing.stages.filter(({op}) => op === 'pool').length;
+  const [dispatches, least] = [dispatchesOf(around, growing.nodes) - pools, leastOf(overlay, spec, growing)];
   if (dispatches < least)
     return {misfit: noGain(growing, `${dispatches} dispatches of TF.js`, `at least ${least}`)};
   const named = nameStages(growing, fit.slots);
   const block: Block = {kind: spec.kind, stages: named.stages};
   try {
     const trace = traceBlock(block, inputShape);
-    const weights = trace.weights.map(({name, shape}) => ({
-      name,
-      weight: weightAs(named.weights.get(name), name, shape),
-    }));
+    const weights = trace.weights.map(({name, shape, isMap}): BlockInput => {
+      if (isMap && growing.map) return {name, map: growing.map};
+      return {name, weight: weightAs(named.weights.get(name), name, shape)};
+    });
     if (around.accepts?.(block, inputShape) === false) {
       const found = `[${inputShape.join(', ')}]`;
       return {misfit: noGain(growing, found, 'a shape where one kernel beats the ops')};
@@ -212,6 +158,11 @@ const noGain = ({nodes}: Growing, found: string, needed: string): Misfit<Refusal
   needed,
 });
 
+/** Where a kind gains by replacing a single dispatch, the gain is of its convolution: arithmetic that became one gains nothing by that. */
+function leastOf(overlay: Overlay, {replaces = 2}: BlockSpec, {nodes}: Growing): number {
+  return nodes.some((node) => isProduct(overlay.graph, node)) ? replaces : 2;
+}
+
 /** More than any block has: what stock TF.js cannot run is worth a block whatever that saves. */
 const CANNOT_RUN = 1e6;
 
@@ -232,7 +183,7 @@ function weightAs(weight: Weight | undefined, name: string, shape: readonly numb
   return withShape(weight, shape);
 }
 
-/** A map's shape with every size positive; one that stays open counts as 32, enough to check that things go together. */
+/** A map's shape with every size positive; one that stays open counts as enough to check that things go together. */
 function asShape4D(shape: readonly number[] | undefined): Shape4D | undefined {
   const [n, h, w, c] = shape ?? [];
   if (
@@ -244,20 +195,7 @@ function asShape4D(shape: readonly number[] | undefined): Shape4D | undefined {
     c < 1
   )
     return undefined;
-  return [n > 0 ? n : 1, h > 0 ? h : 32, w > 0 ? w : 32, c];
-}
-
-/** Channels that go into each main-path stage. */
-function channelsInto(stages: readonly Stage[], input: number): (stage: Stage) => number {
-  const into = new Map<Stage, number>();
-  let channels = input;
-  for (const stage of stages) {
-    into.set(stage, channels);
-    if (stage.op === 'spatial' || stage.op === 'pointwise' || stage.op === 'padchannels')
-      channels = stage.channels;
-    if (stage.op === 'concat') channels += input;
-  }
-  return (stage) => into.get(stage) ?? 0;
+  return [n > 0 ? n : 1, h > 0 ? h : OPEN_SIZE, w > 0 ? w : OPEN_SIZE, c];
 }
 
 /** The first value inside the block that something outside needs. */
@@ -281,6 +219,23 @@ function escapeOf(overlay: Overlay, nodes: readonly CanonicalNode[]): Misfit<Ref
       };
   }
   return undefined;
+}
+
+/** A value at the block's edge that the graph does not have: a rule moved part of it past the edge. */
+function alteredAt(
+  overlay: Overlay,
+  nodes: readonly CanonicalNode[],
+  input: Ref,
+): Misfit<RefusalReason> | undefined {
+  const edge = [overlay.node(input), nodes.at(-1)].find((node) => node?.isAltered);
+  return (
+    edge && {
+      at: edge.name,
+      reason: 'a part of the value is elsewhere',
+      found: edge.name,
+      needed: 'in one block with its reader, into which a part of it was folded',
+    }
+  );
 }
 
 function nameStages(

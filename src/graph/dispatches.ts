@@ -69,10 +69,14 @@ export function countDispatches(
   return total;
 }
 
+/** Sizes that stay open count as in the search for blocks. */
 const positive = (shape: Shape | undefined): Shape4D => {
   const [n = 1, h = 1, w = 1, c = 1] = shape ?? [];
-  return [n, h, w, c];
+  return [n > 0 ? n : 1, h > 0 ? h : OPEN_SIZE, w > 0 ? w : OPEN_SIZE, c];
 };
+
+/** Height and width of a map of unknown size, where a cost or a check needs a number. */
+export const OPEN_SIZE = 32;
 
 const ACTIVATION_DISPATCHES: Readonly<Record<Activation['fn'], number>> = {
   linear: 0,

@@ -4,7 +4,7 @@
  */
 import type {Activation, Pad, PointwiseStage, SpatialStage, Stage} from '../../ops/index.js';
 import type {Attrs} from './attrs.js';
-import type {Ref} from './graph.js';
+import type {Graph, Ref} from './graph.js';
 import type {Weight} from './weights.js';
 
 /**
@@ -130,9 +130,29 @@ export interface CanonicalNode {
   readonly inputs: readonly Ref[];
   readonly attrs: Attrs;
   readonly form?: Form;
+  /** A rule moved part of it into its reader: its value is no longer the original's, so the two must go together. */
+  readonly isAltered?: true;
   /** Names of the original nodes it stands for, its own included. */
   readonly covers: readonly string[];
 }
 
 export const isConv = (form: Form | undefined): form is ConvForm =>
   form?.op === 'spatial' || form?.op === 'pointwise';
+
+/** TensorFlow's convolutions. */
+export const CONVOLUTIONS: ReadonlySet<string> = new Set([
+  'Conv2D',
+  '_FusedConv2D',
+  'DepthwiseConv2dNative',
+  'DepthwiseConv2d',
+  'FusedDepthwiseConv2dNative',
+]);
+
+const PRODUCTS: ReadonlySet<string> = new Set([
+  ...CONVOLUTIONS,
+  ...['MatMul', '_FusedMatMul', 'BatchMatMul', 'BatchMatMulV2'],
+]);
+
+/** Whether the model has a convolution or a dense layer there; arithmetic that became a 1×1 of ours is none to a person. */
+export const isProduct = ({nodes}: Graph, {covers}: CanonicalNode): boolean =>
+  covers.some((name) => PRODUCTS.has(nodes.get(name)?.op ?? ''));

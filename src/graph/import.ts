@@ -1,5 +1,6 @@
 /** Reads a graph model's artifacts into a Graph, checking everything that could make a later step fail obscurely. */
 import * as tf from '@tensorflow/tfjs-core';
+import {type FunctionDef, inlineCalls} from './calls.js';
 import {
   type Graph,
   makeNode,
@@ -29,15 +30,20 @@ export interface Signature {
 
 export interface GraphDef {
   readonly node: readonly NodeDef[];
-  readonly library?: {readonly function?: readonly {readonly nodeDef?: readonly NodeDef[]}[]};
+  readonly library?: {readonly function?: readonly FunctionDef[]};
   readonly versions?: unknown;
 }
 
 /** @throws {ModelError} where the artifacts are no graph model, or contradict themselves. */
 export function importGraph(artifacts: tf.io.ModelArtifacts): Graph {
   const definition = graphDefOf(artifacts);
-  const nodes = readNodes(definition.node);
-  const weights = readWeights(artifacts);
+  const inlined = inlineCalls(definition.node, definition.library?.function ?? []);
+  const nodes = readNodes(inlined.nodes);
+  const weights = new Map(readWeights(artifacts));
+  for (const [name, from] of inlined.constants) {
+    const weight = weights.get(from);
+    if (weight) weights.set(name, {...weight, name});
+  }
   checkNodes(nodes, weights, artifacts);
   const inputs = [...nodes.values()].filter(({op}) => op.startsWith('Placeholder')).map(({name}) => name);
   return {nodes: sortNodes(nodes), weights, inputs, outputs: outputsOf(nodes, signatureOf(artifacts))};

@@ -6,7 +6,7 @@ import type {Overlay} from './overlay.js';
 import {stageActivation} from './rules/folding.js';
 import type {Weight} from './weights.js';
 
-/** A node that can be a step of a block: a stage, a join with the block's input, or the activation behind a join. */
+/** A node that can be a step of a block: a stage, a join with the block's input, or the activation behind a join or a pool. */
 export interface Link {
   readonly node: CanonicalNode;
   /** Where the block's main path comes from. */
@@ -23,6 +23,8 @@ export interface Step {
 
 const JOINS: ReadonlySet<string> = new Set(['add', 'concat']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
+/** Nothing of a block's kernels makes these and goes on. */
+const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels']);
 const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'gate', 'layernorm', 'grn', 'blurpool']);
 
 /** All links by node name, in the order of the graph. */
@@ -53,12 +55,22 @@ function linkOf(
   if (!a || overlay.shape(valueOf(node.name))?.length !== 4) return undefined;
   if (node.form && STAGES.has(node.op)) return {node, main: a};
   if (JOINS.has(node.op) && b) {
-    // The deeper operand has more layers behind it; a shortcut has few.
+    // The deeper operand has more layers behind it; a shortcut has few. But a sum can only end a layer that nothing else reads.
     const deeper = (depths.get(b.node) ?? 0) > (depths.get(a.node) ?? 0);
-    return deeper ? {node, main: b, other: a} : {node, main: a, other: b};
+    const [main, other] = deeper ? [b, a] : [a, b];
+    const isTurned = node.op === 'add' && !canEndWith(overlay, main) && canEndWith(overlay, other);
+    return isTurned ? {node, main: other, other: main} : {node, main, other};
   }
-  const isAfterJoin = JOINS.has(links.get(a.node)?.node.op ?? '');
-  return isAfterJoin && activationOfNode(node) ? {node, main: a} : undefined;
+  const before = links.get(a.node)?.node.op ?? '';
+  const isBehind = JOINS.has(before) || before === 'pool';
+  return isBehind && activationOfNode(node) ? {node, main: a} : undefined;
+}
+
+/** Whether a block may end at this value and a sum behind it. */
+function canEndWith(overlay: Overlay, ref: Ref): boolean {
+  const node = overlay.node(ref);
+  const isStage = node?.form !== undefined && STAGES.has(node.op) && !STANDS_ALONE.has(node.op);
+  return isStage && !overlay.isKept(node.name) && overlay.consumers(node.name).size === 1;
 }
 
 export function activationOfNode({

@@ -1,8 +1,9 @@
 /**
- * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest convolutions alone, then the fewest
- * to TF.js, then the one with the fewest dispatches, then the one that writes the fewest bytes between them: it cuts where the
- * map is narrow.
+ * Cuts chains into blocks. Of all ways to cut a chain it takes the one that leaves the fewest depth-wise convolutions alone, then
+ * the fewest convolutions to TF.js, then the one with the fewest blocks and ops, then the one that writes the fewest bytes between
+ * them: it cuts where the map is narrow.
  */
+import type {Stage} from '../../ops/index.js';
 import {type Candidate, candidatesAt, dispatchesOf, type Refusal, type Surroundings} from './candidates.js';
 import {isConv} from './forms.js';
 import {valueOf} from './graph.js';
@@ -39,10 +40,8 @@ export function matchBlocks(around: Surroundings): Matches {
   // Long chains first: the short ones may be their shortcuts.
   const chains = [...chainsOf(linksOf(around.overlay))].sort((a, b) => b.length - a.length);
   for (const chain of chains) {
-    const found = chain.map((_, first) => candidatesAt(around, chain, first));
-    const candidates = found
-      .flatMap((at) => at.candidates)
-      .filter(({nodes}) => !nodes.some(({name}) => taken.has(name)));
+    const found = chain.map((_, first) => candidatesAt(around, chain, first, taken));
+    const candidates = found.flatMap((at) => at.candidates);
     tried.push({chain, candidates, refusals: found.flatMap((at) => at.refusals)});
     for (const candidate of cut(around, chain, candidates)) {
       blocks.push(candidate);
@@ -52,9 +51,15 @@ export function matchBlocks(around: Surroundings): Matches {
   return {blocks, tried};
 }
 
+/** Alone it does hardly any work for the bytes it moves; a full or 1×1 convolution alone is no loss. */
+const isDepthwise = (stage: Stage): boolean => stage.op === 'spatial' && stage.group === 1;
+
 /** A block of one convolution leaves that as alone as it was. */
 export const hasOneConv = ({block}: Candidate): boolean =>
   block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
+
+const strands = (candidate: Candidate): boolean =>
+  hasOneConv(candidate) && candidate.block.stages.some(isDepthwise);
 
 /** The cheapest segmentation, by dynamic programming over the chain's positions. */
 function cut(
@@ -69,12 +74,17 @@ function cut(
     );
   chain.forEach((link, end) => {
     const before = best[end] as (typeof best)[number];
-    const stock = isConv(link.node.form) ? 1 : 0;
-    const alone: Cost = [stock, stock, dispatchesOf(around, [link.node]), written(end)];
+    const {form} = link.node;
+    const alone: Cost = [
+      Number(isConv(form) && isDepthwise(form.stage)),
+      Number(isConv(form)),
+      dispatchesOf(around, [link.node]),
+      written(end),
+    ];
     let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
     for (const candidate of candidates.filter(({last}) => last === end)) {
       const start = best[candidate.first] as (typeof best)[number];
-      const cost = plus(start.cost, [hasOneConv(candidate) ? 1 : 0, 0, 1, written(end)]);
+      const cost = plus(start.cost, [Number(strands(candidate)), 0, 1, written(end)]);
       if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
     }
     best.push(choice);

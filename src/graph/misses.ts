@@ -2,7 +2,7 @@
 import {BLOCK_SPECS, spatialKinds} from '../../ops/index.js';
 import {numbersAttr, textAttr, textsAttr} from './attrs.js';
 import type {Candidate, Refusal, RefusalReason} from './candidates.js';
-import {type CanonicalNode, isConv} from './forms.js';
+import {type CanonicalNode, CONVOLUTIONS, isConv, isProduct} from './forms.js';
 import {type Graph, type Node, valueOf} from './graph.js';
 import type {Link} from './links.js';
 import {hasOneConv, type Matches, type Tried} from './matcher.js';
@@ -20,14 +20,6 @@ export interface Miss {
   readonly needed: string;
 }
 
-const CONVOLUTIONS: ReadonlySet<string> = new Set([
-  'Conv2D',
-  '_FusedConv2D',
-  'DepthwiseConv2dNative',
-  'DepthwiseConv2d',
-  'FusedDepthwiseConv2dNative',
-]);
-
 export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matches): readonly Miss[] {
   const namesOf = (some: readonly Candidate[]): ReadonlySet<string> =>
     new Set(some.flatMap(({nodes}) => nodes.map(({name}) => name)));
@@ -36,7 +28,7 @@ export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matche
   for (const attempt of tried) {
     attempt.chain.forEach((link, position) => {
       const {name, form} = link.node;
-      if (!isConv(form) || (fused.has(name) && !alone.has(name))) return;
+      if (!isConv(form) || !isProduct(graph, link.node) || (fused.has(name) && !alone.has(name))) return;
       const miss = missAt(overlay, attempt, link, position);
       if (!fused.has(name) || isNear(miss) || isDepthwise(link.node)) misses.push(miss);
     });

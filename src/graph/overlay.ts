@@ -8,7 +8,7 @@ import type {Inference, Shape} from './infer.js';
 import type {Known} from './known.js';
 import type {Weight} from './weights.js';
 
-/** A node's new meaning, and other nodes of the match that stay, changed. */
+/** A node's new meaning, and other nodes of the match that stay: those that are no longer the same count as altered. */
 export interface Replacement {
   readonly form: Form;
   readonly inputs: readonly Ref[];
@@ -95,7 +95,8 @@ export class Overlay {
     {form, inputs, also = [], beyond = []}: Replacement,
     matched: readonly CanonicalNode[],
   ): void {
-    for (const node of also) this.#set(node);
+    for (const node of also)
+      this.#set(node === this.#nodes.get(node.name) ? node : {...node, isAltered: true});
     const renewed = {...root, op: form.op, form, inputs};
     this.#set(renewed);
     const gone = [...matched, ...beyond].filter(({name}) => !this.#nodes.has(name));

@@ -149,7 +149,9 @@ export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: 
       before: originals.reduce((total, node) => total + allDispatches(node, nominal), 0),
       after: dispatches(block, inputShape),
     },
-    folded: weights.filter(({weight}) => !kept.has(weight.bytes)).map(({name}) => name),
+    folded: weights
+      .filter((given) => 'weight' in given && !kept.has(given.weight.bytes))
+      .map(({name}) => name),
   };
 }
 
@@ -190,6 +192,7 @@ export function describeStages({stages}: Block): readonly string[] {
       );
     if (stage.op === 'pointwise') parts.push(`→ ${stage.channels}`);
     if (stage.op === 'gate') parts.push(`${stage.channels} ${stage.gate.fn}`);
+    if (stage.op === 'residual' && stage.given) parts.push('(a map from elsewhere)');
     if (stage.op === 'residual' && stage.shortcut.length > 0)
       parts.push(`(${stage.shortcut.map(({op}) => op).join(', ')})`);
     if ('activation' in stage && stage.activation.fn !== 'linear') parts.push(stage.activation.fn);

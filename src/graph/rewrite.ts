@@ -12,14 +12,17 @@ export function rewrite(graph: Graph, blocks: readonly Candidate[], keep: Readon
   const bare = new Map<string, Node>(graph.nodes);
   for (const block of blocks) {
     const {name} = lastOf(block);
-    bare.set(name, makeNode({name, op: block.block.kind, input: [refKey(block.input)]}));
+    const maps = block.weights.flatMap((given) => ('map' in given ? [refKey(given.map)] : []));
+    bare.set(name, makeNode({name, op: block.block.kind, input: [refKey(block.input), ...maps]}));
   }
   const rest = withoutDead({...graph, nodes: bare}, roots);
   const store = new ConstantStore(graph, rest);
   const nodes = new Map(rest.nodes);
   for (const block of blocks) {
     const {name} = lastOf(block);
-    const inputs = block.weights.map(({name: input, weight}) => store.place(weight, `${name}/${input}`));
+    const inputs = block.weights.map((given) =>
+      'map' in given ? refKey(given.map) : store.place(given.weight, `${name}/${given.name}`),
+    );
     const attr = {stages: textDef(encodeStages(block.block.stages))};
     nodes.set(name, makeNode({name, op: block.block.kind, input: [refKey(block.input), ...inputs], attr}));
   }

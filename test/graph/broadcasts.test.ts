@@ -9,8 +9,7 @@ const feed = {x: [2, 5, 4, 3]};
 /** How many are left of `BroadcastTo` and `Shape`. */
 async function left(g: TestGraph, outputs: readonly string[], keep: readonly string[] = []): Promise<number> {
   const artifacts = g.artifacts(outputs);
-  const report = await expectSame(artifacts, {feed, options: {keep}, outputs: keep});
-  expect(report.blocks).toEqual([]);
+  await expectSame(artifacts, {feed, options: {keep}, outputs: keep});
   const {node} = rewriteArtifacts(artifacts, {keep}).artifacts.modelTopology as {node: {op: string}[]};
   return node.filter(({op}) => op === 'BroadcastTo' || op === 'Shape').length;
 }

@@ -111,7 +111,7 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
       ]);
       return g.depthwise('second', g.pointwise('middle', shifted, HIDDEN, HIDDEN), HIDDEN);
     }),
-    blocks: ['BlockMBConv', 'BlockConv', 'BlockMBConv'],
+    blocks: ['BlockMBConv', 'BlockMBConv', 'BlockMBConv'],
   },
   {
     rule: 'padding before a convolution',
@@ -172,6 +172,28 @@ export const COMPOSITION_CASES: readonly RuleCase[] = [
       const sum = g.op('sum', 'AddN', [g.pointwise('project', g.depthwise('dw', 'x', 8), 8, 8), 'x']);
       return g.op('biased', 'AddV2', [g.weight('b', [8]), sum]);
     },
+  },
+  {
+    rule: 'affine of no convolution',
+    how: 'a normalised image in front of zeros',
+    build: (g) => {
+      const shifted = g.op('shifted', 'Sub', [
+        g.op('m', 'Mul', ['x', g.constant('k', 0.3)]),
+        g.weight('o', [8]),
+      ]);
+      const conv = g.conv('conv', g.op('normal', 'RealDiv', [shifted, g.constant('d', 1.5)]), [3, 3, 8, 4]);
+      return g.op('swish', 'Mul', [conv, g.op('sigmoid', 'Sigmoid', [conv])]);
+    },
+    blocks: ['BlockConv', 'BlockConv'],
+  },
+  {
+    rule: 'affine of no convolution',
+    how: 'a batch norm and its activation in front of zeros',
+    build: (g) => {
+      const normal = g.op('a', 'AddV2', [g.op('m', 'Mul', ['x', g.weight('w', [8])]), g.weight('b', [8])]);
+      return g.op('tanh', 'Tanh', [g.op('relu', 'Relu', [normal])]);
+    },
+    blocks: ['BlockConv'],
   },
   {
     rule: 'view of a mean',

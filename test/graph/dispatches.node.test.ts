@@ -3,7 +3,8 @@ import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse} from '../../src/fuse.js';
 import type {FusedModel} from '../../src/fused_model.js';
-import {onBackend} from '../support/environment.js';
+import {onBackend, useBackend} from '../support/environment.js';
+import {expectClose} from '../support/expect_close.js';
 import {seededTensors} from '../support/random.js';
 import {efficientNetModel, humanModel} from '../support/real_models.js';
 
@@ -62,4 +63,33 @@ onBackend('webgpu', 'dispatches', () => {
       fused.dispose();
     });
   }
+});
+
+onBackend('webgpu', 'shape arithmetic', () => {
+  it('keeps EfficientNet-B0 from this backend in Node, until its shapes are known', async () => {
+    const artifacts = efficientNetModel();
+    const inputShapes = {image_input: [1, 64, 64, 3]};
+    const original = await loadGraphModel(tf.io.fromMemory(artifacts));
+    const fused = await fuse(original, {inputShapes});
+    const values = seededTensors(3)(inputShapes.image_input, 255);
+    const pixels = await values.data();
+    values.dispose();
+    const image = (): tf.Tensor => tf.tensor(pixels, inputShapes.image_input);
+    // On values that are on the GPU, which a backend without CPU forwarding has them all on.
+    expect(() => tf.tidy(() => void original.predict(image()))).toThrowError(/OffscreenCanvas/);
+    const x = image();
+    const actual = fused.predict(x) as tf.Tensor;
+    const found = await actual.data();
+    tf.dispose([x, actual]);
+    original.dispose();
+    fused.dispose();
+    await useBackend('cpu');
+    const oracle = await loadGraphModel(tf.io.fromMemory(artifacts));
+    const again = image();
+    const expected = oracle.predict(again) as tf.Tensor;
+    await expectClose(found, await expected.data(), {tolerance: 1e-4});
+    tf.dispose([again, expected]);
+    oracle.dispose();
+    await useBackend('webgpu');
+  });
 });

@@ -99,6 +99,16 @@ const CASES: readonly LayerCase[] = [
     layer: name.charAt(0).toUpperCase() + name.slice(1),
     build: (x: Sym): Sym => L[name]().apply([x, L.activation({activation: 'tanh'}).apply(x) as Sym]) as Sym,
   })),
+  ...(['add', 'multiply', 'maximum', 'minimum', 'concatenate'] as const).map((name) => ({
+    layer: name.charAt(0).toUpperCase() + name.slice(1),
+    how: 'of three maps',
+    build: (x: Sym): Sym =>
+      L[name]().apply([
+        L.activation({activation: 'relu'}).apply(x) as Sym,
+        x,
+        L.activation({activation: 'tanh'}).apply(x) as Sym,
+      ]) as Sym,
+  })),
   {
     layer: 'ZeroPadding2D',
     build: at(

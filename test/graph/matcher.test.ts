@@ -36,6 +36,13 @@ function mbConv(
   return g.pointwise(`${name}/project`, dw, hidden, to);
 }
 
+function squeezeExcite(g: TestGraph, x: string, channels: number): string {
+  const mean = g.op('squeezed', 'Mean', [x, g.integers('pixels', [1, 2])], {keep_dims: true});
+  const reduced = g.op('reduced', 'Relu', [g.pointwise('reduce', mean, channels, 3)]);
+  const gates = g.op('gates', 'Sigmoid', [g.pointwise('excite', reduced, 3, channels)]);
+  return g.op('gated', 'Mul', [x, gates]);
+}
+
 function start(): TestGraph {
   const g = new TestGraph();
   g.input('x', [-1, 6, 6, 8]);
@@ -162,13 +169,139 @@ onBackend('cpu', 'matcher', () => {
     expect(await kinds(g.artifacts([out]))).toEqual(['BlockConvFirst act3']);
   });
 
-  it('does not add a residual from elsewhere', async () => {
+  it('adds a map from elsewhere, given to the block as a second input', async () => {
     const g = start();
     const other = g.op('other', 'Tanh', ['x']);
-    const report = await expectSame(g.artifacts([g.op('sum', 'AddV2', [mbConv(g, 'a', 'x'), other])]), {
-      feed,
-    });
+    const sum = g.op('sum', 'AddV2', [mbConv(g, 'a', 'x'), other]);
+    const artifacts = g.artifacts([g.op('relu', 'Relu6', [sum])]);
+    expect(await kinds(artifacts)).toEqual(['BlockBottleneck relu']);
+    const {node} = rewriteArtifacts(artifacts).artifacts.modelTopology as {
+      node: readonly {name: string; input?: readonly string[]}[];
+    };
+    expect(node.find(({name}) => name === 'relu')?.input?.filter((name) => !name.includes('/'))).toEqual([
+      'x',
+      'other',
+    ]);
+  });
+
+  it('reads the lateral connections of a feature pyramid, on whichever side of the sum they stand', async () => {
+    const g = start();
+    const low = mbConv(g, 'low', 'x', [8, 24, 12], 2);
+    const sizes = g.integers('size', [6, 6]);
+    const up = g.op('up', 'ResizeBilinear', [low, sizes], {align_corners: false, half_pixel_centers: true});
+    const lateral = (name: string): string => g.pointwise(name, 'x', 8, 12);
+    const sums = [
+      g.op('first', 'AddV2', [up, lateral('a')]),
+      g.op('second', 'Relu', [g.op('sum', 'AddV2', [lateral('b'), up])]),
+    ];
+    expect((await kinds(g.artifacts(sums))).sort()).toEqual([
+      'BlockConv first',
+      'BlockConv second',
+      'BlockMBConv low/project',
+    ]);
+  });
+
+  it('gives a block no map that it makes itself', async () => {
+    const g = start();
+    const expand = g.pointwise('expand', 'x', 8, 8);
+    const twice = g.op('twice', 'AddV2', [g.pointwise('project', expand, 8, 8), expand]);
+    const self = g.pointwise('self', twice, 8, 8);
+    const report = await expectSame(g.artifacts([g.op('sum', 'AddV2', [self, self])]), {feed});
+    expect(report.blocks.map(({at}) => at)).toEqual(['expand', 'twice', 'self']);
+  });
+
+  it('gives a block no map of another shape, which would be broadcast', async () => {
+    const g = start();
+    const mean = g.op('mean', 'Mean', ['x', g.integers('axes', [1, 2])], {keep_dims: true});
+    const report = await expectSame(g.artifacts([g.op('sum', 'AddV2', [mbConv(g, 'a', 'x'), mean])]), {feed});
     expect(report.blocks.map(({at}) => at)).toEqual(['a/project']);
+  });
+
+  it('adds a pooled map to the strided convolution beside it, as in Xception', async () => {
+    const g = start();
+    const sep = g.pointwise('p', g.depthwise('d', 'x', 8), 8, 12);
+    const pooled = g.op('pool', 'MaxPool', [sep], {
+      ...{ksize: [1, 3, 3, 1], strides: [1, 2, 2, 1], padding: 'SAME', data_format: 'NHWC'},
+    });
+    const sum = g.op('sum', 'AddV2', [pooled, g.conv('beside', 'x', [1, 1, 8, 12], {stride: 2})]);
+    expect(await kinds(g.artifacts([sum]))).toEqual(['BlockMBConv p', 'BlockFusedMBConv sum']);
+  });
+
+  for (const [order, at] of ['biased', 'a/project'].entries()) {
+    it(`moves no bias to a convolution that is not in the sum’s block: ${at}`, async () => {
+      const g = start();
+      const other = g.pointwise('q', g.depthwise('e', g.op('split', 'Tanh', ['x']), 8), 8, 8);
+      const terms = [mbConv(g, 'a', 'x'), other];
+      const sum = g.op('sum', 'AddV2', order === 0 ? terms : [...terms].reverse());
+      const report = await expectSame(g.artifacts([g.op('biased', 'AddV2', [sum, g.weight('b', [8])])]), {
+        feed,
+      });
+      expect(report.blocks.map((block) => block.at)).toContain(at);
+    });
+  }
+
+  it('moves no gain of a norm into a convolution that is in another block', async () => {
+    const g = start();
+    const normal = layerNorm(g, 'x', 8);
+    const artifacts = g.artifacts([fused(g, 'conv', normal, [1, 1, 8, 12])]);
+    expect(await kinds(artifacts)).toEqual(['BlockConv conv']);
+    // Nor is the norm taken where its convolution is not: what became of its gain is in there.
+    const {report} = rewriteArtifacts(artifacts, {accepts: ({kind}) => kind !== 'BlockConv'});
+    expect(report.blocks).toEqual([]);
+  });
+
+  it('leaves arithmetic on whole numbers alone', async () => {
+    const g = new TestGraph();
+    g.op('x', 'Placeholder', [], {shape: [1, 4, 4, 3], dtype: 'DT_INT32'});
+    const attrs = {T: 'DT_INT32'};
+    const product = g.op('product', 'Mul', ['x', g.integers('three', [3], [])], attrs);
+    const report = await expectSame(
+      g.artifacts([g.op('minus', 'Neg', [g.op('n', 'Neg', [product], attrs)], attrs)]),
+    );
+    expect(report.blocks).toEqual([]);
+    expect(report.misses).toEqual([]);
+  });
+
+  for (const [pool, activation, at] of [
+    ['MaxPool', 'Relu', 'act'],
+    ['AvgPool', 'Relu', 'conv'],
+    ['MaxPool', 'Tanh', 'conv'],
+  ] as const) {
+    it(`takes an activation in front of a max-pool if it may: ${pool}, ${activation}`, async () => {
+      const g = start();
+      const window = {ksize: [1, 2, 2, 1], strides: [1, 2, 2, 1], padding: 'VALID', data_format: 'NHWC'};
+      const pooled = g.op('pool', pool, [g.conv('conv', 'x', [3, 3, 8, 6])], window);
+      const artifacts = g.artifacts([g.op('act', activation, [pooled])]);
+      expect(await kinds(artifacts)).toEqual([`BlockConv ${at}`]);
+    });
+  }
+
+  it('takes a pointwise and a depth-wise convolution, in this order too', async () => {
+    const g = start();
+    const expand = fused(g, 'expand', 'x', [1, 1, 8, 24]);
+    const dw = fused(g, 'dw', expand, [3, 3, 24, 1], 2);
+    expect(await kinds(g.artifacts([g.op('tanh', 'Tanh', [dw])]))).toEqual(['BlockMBConv dw']);
+  });
+
+  it('takes two 1×1 convolutions as a feed-forward block', async () => {
+    const g = start();
+    const expand = fused(g, 'expand', 'x', [1, 1, 8, 24]);
+    const sum = g.op('sum', 'AddV2', [g.pointwise('project', expand, 24, 8), 'x']);
+    const wide = fused(g, 'wide', sum, [1, 1, 8, 24]);
+    const out = fused(g, 'narrow', wide, [1, 1, 24, 4]);
+    expect(await kinds(g.artifacts([out]))).toEqual(['BlockFeedForward sum', 'BlockFeedForward narrow']);
+  });
+
+  it('takes a squeeze-and-excite alone that several heads read', async () => {
+    const g = start();
+    const tanh = g.op('tanh', 'Tanh', ['x']);
+    const gated = squeezeExcite(g, tanh, 8);
+    const heads = [1, 2].map((i) => g.op(`t${i}`, 'Tanh', [g.pointwise(`h${i}`, gated, 8, 4)]));
+    expect(await kinds(g.artifacts(heads))).toEqual([
+      'BlockSqueezeExcite gated',
+      'BlockConv h1',
+      'BlockConv h2',
+    ]);
   });
 
   it('reads the basic block of a ResNet', async () => {
@@ -203,8 +336,8 @@ onBackend('cpu', 'matcher', () => {
     const g = start();
     const report = await expectSame(g.artifacts([mbConv(g, 'a', 'x')]), {
       feed,
-      options: {keep: ['a/relu6dw']},
-      outputs: ['a/relu6dw'],
+      options: {keep: ['a/relu6', 'a/relu6dw']},
+      outputs: ['a/relu6', 'a/relu6dw'],
     });
     const names = ['a/relu6', 'a/relu6dw', 'a/project'];
     expect(report.blocks.map(({block, at}) => `${block} ${at}`)).toEqual(

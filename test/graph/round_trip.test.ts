@@ -1,6 +1,7 @@
 /** What a rewritten model keeps: names, signature, metadata, quantised bytes, open batch; and that it can be saved and loaded. */
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs'; // registers the gradients of stock ops
 import {convert} from '../../src/convert/convert.js';
 import {fuse} from '../../src/fuse.js';
 import type {Weight} from '../../src/graph/weights.js';
@@ -79,6 +80,89 @@ onBackend('cpu', 'round trip', () => {
     expect(artifacts.signature).toEqual(before.signature as object);
     expect(artifacts.userDefinedMetadata).toEqual({labels: ['a', 'b']});
     expect(artifacts.generatedBy).toBe('a test');
+  });
+
+  it('runs the functions of a library as they were, around blocks', async () => {
+    const g = new TestGraph();
+    g.input('x', [-1, 6, 6, 8]);
+    const project = g.pointwise('project', g.depthwise('dw', 'x', 8), 8, 8);
+    const total = g.op('total', 'Sum', [project, g.integers('axes', [0, 1, 2, 3])], {keep_dims: false});
+    const isLarge = g.op('large', 'Greater', [total, g.constant('limit', 0)]);
+    const branches = {then_branch: {func: {name: 'negate'}}, else_branch: {func: {name: 'keep'}}};
+    g.op('choice', 'StatelessIf', [isLarge, project]);
+    const out = g.op('out', 'Relu', [g.pointwise('q', g.depthwise('dq', 'choice', 8), 8, 4)]);
+    const artifacts = g.artifacts([out]);
+    const topology = artifacts.modelTopology as {node: {name: string; attr?: object}[]};
+    const choice = topology.node.find(({name}) => name === 'choice');
+    if (choice) choice.attr = branches;
+    const branch = (name: string, op: string): object => ({
+      signature: {
+        name,
+        inputArg: [{name: 'm', type: 'DT_FLOAT'}],
+        outputArg: [{name: 'r', type: 'DT_FLOAT'}],
+      },
+      nodeDef: [{name: 'value', op, input: ['m'], attr: {T: {type: 'DT_FLOAT'}}}],
+      ret: {r: 'value:output:0'},
+    });
+    const library = {function: [branch('negate', 'Neg'), branch('keep', 'Identity')]};
+    const report = await expectSame(
+      {...artifacts, modelTopology: {...topology, library}},
+      {feed: {x: [2, 6, 6, 8]}},
+    );
+    expect(report.blocks.map(({at}) => at)).toContain('project');
+  });
+
+  it('writes calls of functions out, which TF.js cannot run, and finds the block across their edge', async () => {
+    const project = (g: TestGraph, from: string): string =>
+      g.op('sum', 'AddV2', [
+        g.op('biased', 'BiasAdd', [g.pointwise('project', from, 8, 8), g.weight('b', [8])]),
+        'x',
+      ]);
+    const model = (called: boolean): tf.io.ModelArtifacts => {
+      const g = new TestGraph();
+      g.input('x', [-1, 6, 6, 8]);
+      const filter = g.weight('w', [3, 3, 8, 1]);
+      const bias = g.weight('inside', [8]);
+      const hidden = called
+        ? g.op('outer', 'StatefulPartitionedCall', ['x', filter])
+        : g.op('relu', 'Relu6', [
+            g.op('bias', 'BiasAdd', [g.op('dw', 'DepthwiseConv2dNative', ['x', filter], CONV), bias]),
+          ]);
+      return g.artifacts([project(g, hidden)]);
+    };
+    const args = (...names: string[]): object[] => names.map((name) => ({name, type: 'DT_FLOAT'}));
+    const func = (name: string): object => ({f: {func: {name}}});
+    const library = {
+      function: [
+        {
+          signature: {name: 'active', inputArg: args('m', 'k'), outputArg: args('r')},
+          nodeDef: [
+            {name: 'inner', op: 'PartitionedCall', input: ['m', 'k'], attr: func('convolved')},
+            {name: 'inside', op: 'Const', attr: {dtype: {type: 'DT_FLOAT'}}},
+            {name: 'bias', op: 'BiasAdd', input: ['inner:output:0', 'inside:output:0']},
+            {name: 'relu', op: 'Relu6', input: ['bias:output:0']},
+          ],
+          ret: {r: 'relu:activations:0'},
+        },
+        {
+          signature: {name: 'convolved', inputArg: args('m', 'k'), outputArg: args('r')},
+          nodeDef: [] as object[],
+          ret: {r: 'dw:output:0'},
+        },
+      ],
+    };
+    const oracle = model(false);
+    const {node: flat} = oracle.modelTopology as {node: {name: string}[]};
+    library.function[1]?.nodeDef.push({...flat.find(({name}) => name === 'dw'), input: ['m', 'k']});
+    const artifacts = model(true);
+    const topology = artifacts.modelTopology as {node: {name: string; attr?: object}[]};
+    const call = topology.node.find(({name}) => name === 'outer');
+    if (call) call.attr = func('active');
+    const report = await expectSame(
+      {...artifacts, modelTopology: {...topology, library}},
+      {feed: {x: [2, 6, 6, 8]}, oracle},
+    );
+    expect(report.blocks.map(({block, at}) => `${block} ${at}`)).toEqual(['BlockMBConv sum']);
   });
 
   it('survives save and load, at any batch', async () => {

@@ -13,8 +13,8 @@ export interface DrawnBlock {
 /** Weights of such a scale that activations stay of order one. */
 export function drawBlock(block: Block, input: Shape4D, seed: number): DrawnBlock {
   const make = seededTensors(seed);
-  const entries = traceBlock(block, input).weights.map(({name, shape}) => {
-    const fanIn = shape.length > 1 ? shape.slice(0, -1).reduce((a, b) => a * b) : 1;
+  const entries = traceBlock(block, input).weights.map(({name, shape, isMap}) => {
+    const fanIn = shape.length > 1 && !isMap ? shape.slice(0, -1).reduce((a, b) => a * b) : 1;
     return [name, make(shape, Math.sqrt(3 / fanIn))] as const;
   });
   return {x: make(input) as tf.Tensor4D, weights: Object.fromEntries(entries)};

@@ -63,7 +63,9 @@ function oracleStage(stage: Stage, x: OracleMap, blockInput: OracleMap, weights:
         c < x.shape[3] ? read(x, b, i, j, c) : 0,
       );
     case 'residual': {
-      const shortcut = oracleBlock(stage.shortcut, blockInput, weights);
+      const shortcut = stage.given
+        ? {shape: x.shape, data: Float64Array.from(weight('Map'))}
+        : oracleBlock(stage.shortcut, blockInput, weights);
       return fill(x.shape, (b, i, j, c) =>
         activate(stage.activation, read(x, b, i, j, c) + read(shortcut, b, i, j, c), weight('Alpha')[c]),
       );

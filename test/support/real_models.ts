@@ -20,12 +20,20 @@ export const HUMAN_MODELS = readdirSync(HUMAN)
 export const humanModel = (name: string): Promise<tf.io.ModelArtifacts> =>
   readModel(join(HUMAN, `${name}.json`));
 
-/** The layers model MobileNetV2 of `nsfwjs`, whose files are modules: a JSON and a base64 text. */
-export function nsfwModel(): tf.io.ModelArtifacts {
-  const folder = join(ROOT, 'node_modules/nsfwjs/dist/models/mobilenet_v2');
+/**
+ * The models of `nsfwjs`, whose files are modules: a JSON and base64 texts. MobileNetV2 and InceptionV3 are layers models, the
+ * wider MobileNetV2 (`mid`) is a graph model.
+ */
+export function nsfwModel(
+  name: 'mobilenet_v2' | 'mobilenet_v2_mid' | 'inception_v3' = 'mobilenet_v2',
+): tf.io.ModelArtifacts {
+  const folder = join(ROOT, 'node_modules/nsfwjs/dist/models', name);
   const {weightsManifest, ...json} = require(join(folder, 'model.min.js')) as tf.io.ModelJSON;
-  const data = Buffer.from(require(join(folder, 'group1-shard1of1.min.js')) as string, 'base64');
-  return {...json, weightSpecs: weightsManifest.flatMap(({weights}) => weights), weightData: copyOf(data)};
+  const shards = weightsManifest
+    .flatMap(({paths}) => paths)
+    .map((path) => Buffer.from(require(join(folder, `${path}.min.js`)) as string, 'base64'));
+  const weightSpecs = weightsManifest.flatMap(({weights}) => weights);
+  return {...json, weightSpecs, weightData: copyOf(Buffer.concat(shards))};
 }
 
 const FIXTURE = join(ROOT, 'test/fixtures/efficientnet_b0/model.json');

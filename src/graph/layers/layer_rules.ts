@@ -200,8 +200,9 @@ const join =
     call.inputs.slice(1).reduce((value, other) => emit(call, op, [value, other]), input(call));
 
 function concatenate(call: LayerCall): string {
-  const axis = numberOf(call.config, 'axis', -1);
-  return emit(call, 'ConcatV2', [...call.inputs, call.graph.integers(`${call.name}/axis`, [axis], [])]);
+  const axis = call.graph.integers(`${call.name}/axis`, [numberOf(call.config, 'axis', -1)], []);
+  // TF.js joins N inputs, two unless told, and drops the others.
+  return emit(call, 'ConcatV2', [...call.inputs, axis], {N: {i: String(call.inputs.length)}});
 }
 
 function pad(call: LayerCall): string {

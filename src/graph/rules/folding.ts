@@ -1,5 +1,5 @@
 /** What belongs to a convolution goes into it: padding, batch norm, bias, activation. */
-import {activationOf, type Activation, LINEAR} from '../../../ops/index.js';
+import {activationOf, type Activation} from '../../../ops/index.js';
 import {plus, readChannels, scaleFilter, times, toWeight} from '../channel.js';
 import {
   type AffineForm,
@@ -246,6 +246,3 @@ export const FOLDING: readonly Rule[] = [
   rule('sum of two maps', op(ADD, [any('x'), any('y')]), added),
   rule('bias behind a sum', op('affine', [op('add', [conv('conv'), any('y')])], 'bias'), biasBehindSum),
 ];
-
-/** No activation: what a convolution starts with. */
-export const NO_ACTIVATION = LINEAR;

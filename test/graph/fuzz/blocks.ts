@@ -1,5 +1,5 @@
 /** Random blocks out of random stages, one of which may be damaged so that it is no block any more. */
-import {sum} from './pieces.js';
+import {both, meanOf, sum} from './pieces.js';
 import {gate, layerNorm, pointwise, spatial, type Spatial} from './stages.js';
 import type {MapValue, Speller} from './speller.js';
 
@@ -12,7 +12,8 @@ export type Damage =
   | 'activation'
   | 'one channel'
   | 'fill'
-  | 'elsewhere'
+  | 'broadcast'
+  | 'own value'
   | 'shared filter';
 
 export const DAMAGES: readonly Damage[] = [
@@ -23,7 +24,8 @@ export const DAMAGES: readonly Damage[] = [
   'activation',
   'one channel',
   'fill',
-  'elsewhere',
+  'broadcast',
+  'own value',
   'shared filter',
 ];
 
@@ -121,7 +123,50 @@ const convFirst: Build = (s, x) => {
   return closed(s, x, pointwise(s, pointwise(s, map, x.c * 2, active(s)), x.c, 'linear'), false);
 };
 
-export const KINDS: readonly Build[] = [mbConv, mbConv, separable, convNext, bottleneck, basic, convFirst];
+const feedForward: Build = (s, x) => {
+  const wide = pointwise(s, s.chance(0.3) ? layerNorm(s, x) : x, x.c * 2, active(s));
+  return closed(s, x, pointwise(s, wide, s.chance(0.7) ? x.c : x.c + 2, 'linear'), false);
+};
+
+/** A sum with a map of other make, as in a feature pyramid. */
+const lateral: Build = (s, x) => {
+  const other = s.op('Sin', [x.name]);
+  s.others++;
+  const of = depthwise(s, x, {stride: 1});
+  const main = s.chance(0.5)
+    ? pointwise(s, spatial(s, x, of), x.c, 'linear')
+    : pointwise(s, x, x.c, 'linear');
+  const added = sum(s, main.name, other);
+  return {...x, name: s.chance(0.5) ? s.op('Relu6', [added]) : added};
+};
+
+const excited: Build = (s, x) => {
+  s.others++;
+  return gate(s, {...x, name: s.op('Sin', [x.name])}, 'relu');
+};
+
+/** Gain and offset in front of zeros; behind Sin, since a constant times an activation is part of that. */
+const normalised: Build = (s, x) => {
+  s.others += 2;
+  const scaled = both(s, 'Mul', s.op('Sin', [x.name]), s.vector(s.pick([[], [x.c]]), 1, 0.5));
+  const shifted = s.op('Sub', [scaled, s.vector(s.pick([[], [x.c]]), 0, 0.5)]);
+  const of = {kernel: 3, stride: 1, dilation: 1, group: x.c, channels: x.c, activation: active(s)};
+  return spatial(s, {...x, name: shifted}, of);
+};
+
+/** An activation behind the pool, where it may be in front or not. */
+const pooled: Build = (s, x) => {
+  const map = pointwise(s, x, x.c, 'linear');
+  const window = {ksize: [1, 2, 2, 1], strides: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'};
+  const small = s.op(s.pick(['MaxPool', 'AvgPool']), [map.name], window);
+  s.others += 5; // Behind an average, or where the activation may not be in front, all of it stays.
+  return {...map, name: s.op(s.pick(['Relu', 'Relu6', 'Elu', 'Sigmoid', 'Tanh']), [small])};
+};
+
+export const KINDS: readonly Build[] = [
+  ...[mbConv, mbConv, separable, convNext, bottleneck, basic, convFirst],
+  ...[feedForward, lateral, excited, normalised, pooled],
+];
 
 export const whole = (s: Speller, x: MapValue): Made => ({
   out: s.pick(KINDS)(s, x),
@@ -168,11 +213,23 @@ export const damaged: Readonly<Record<Damage, (s: Speller, x: MapValue) => Made>
     return {...made, untouchable: [wide]};
   },
   'shared filter': sharedFilter,
-  elsewhere: (s, x) => {
-    const other = s.op('Tanh', [x.name]);
-    const {out} = between(s, x, [], 1);
-    const added = sum(s, pointwise(s, out, x.c, 'linear').name, other);
-    return {out: {...out, c: x.c, name: added}, untouchable: [added, other], outputs: []};
+  broadcast: (s, x) => {
+    // A vector is added to the map, which is no residual.
+    const vector = meanOf(s, s.op('Tanh', [x.name]), true);
+    const main = pointwise(s, spatial(s, x, depthwise(s, x, {stride: 1})), x.c, 'linear');
+    const added = sum(s, main.name, vector, ['Add', 'AddV2']);
+    return {out: {...x, name: added}, untouchable: [added, vector], outputs: []};
+  },
+  'own value': (s, x) => {
+    // The sum is with a value between two layers of the main path.
+    const hidden = pointwise(s, x, x.c * 2, active(s));
+    const map = spatial(s, hidden, depthwise(s, hidden, {stride: 1}));
+    const added = sum(s, pointwise(s, map, hidden.c, 'linear').name, hidden.name);
+    return {
+      out: pointwise(s, {...hidden, name: added}, x.c, 'linear'),
+      untouchable: [hidden.name],
+      outputs: [],
+    };
   },
 };
 

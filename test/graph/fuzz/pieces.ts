@@ -122,7 +122,7 @@ const FIRST_BIASES: readonly Spell[] = [
 /** Bias and activation between two transposes. */
 export function island(s: Speller, x: string, channels: number, activation: string): string {
   const first = s.op('Transpose', [x, s.integers([0, 3, 1, 2])]);
-  s.identities++; // Where nothing stands between them.
+  s.others++; // Where nothing stands between them.
   s.channelsFirst = true;
   const biased = s.pick(FIRST_BIASES)(s, first, channels);
   const active = s.pick(ACTIVATIONS[activation] ?? [])(s, biased, channels);
@@ -146,8 +146,8 @@ export const BIASES: readonly Spell[] = [
     ),
 ];
 
-export const sum = (s: Speller, a: string, b: string): string =>
-  both(s, s.pick(['Add', 'AddV2', 'AddN']), a, b);
+export const sum = (s: Speller, a: string, b: string, ops = ['Add', 'AddV2', 'AddN']): string =>
+  both(s, s.pick(ops), a, b);
 
 /** Over all pixels, `[N, 1, 1, C]` or `[N, C]`. */
 export const meanOf = (s: Speller, x: string, keep: boolean, axes: readonly number[] = [1, 2]): string =>

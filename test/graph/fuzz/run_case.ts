@@ -45,7 +45,7 @@ export function makeModel(seed: number): FuzzModel {
     untouchable: made.flatMap(({untouchable}) => untouchable),
     damages,
     blocks: made.length,
-    others: made.length + s.identities,
+    others: made.length + s.others,
     // Rounding of s.depth sums that norms and batch norms may stretch.
     tolerance: 2 ** -23 * 8 * Math.sqrt(s.depth) * (4 + made.length),
   };

@@ -17,7 +17,8 @@ export class Speller {
   readonly graph = new TestGraph();
   /** Sums of how many terms went into a value, over all layers so far: what rounding errors follow. */
   depth = 0;
-  identities = 0;
+  /** Ops that may stay beside the blocks: identities, and what stands between two parts of one. */
+  others = 0;
   /** Maps are `[N, C, H, W]` just now. */
   channelsFirst = false;
   readonly #next: () => number;
@@ -45,7 +46,7 @@ export class Speller {
   }
 
   op(op: string, inputs: readonly string[], attrs: Attrs = {}): string {
-    if (op === 'Identity') this.identities++;
+    if (op === 'Identity') this.others++;
     return this.graph.op(`n${this.#count++}/${op}`, op, inputs, attrs);
   }
 
