@@ -14,7 +14,7 @@ import type {Plan} from '../plan.js';
 import {bufferOf, missingFields} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
-import {halfFeaturesOf, withHalf} from './matrix_tiling.js';
+import {type HalfFeatures, halfFeaturesOf, withHalf} from './matrix_tiling.js';
 import {type DeviceLimits, type Tiling, tilingFor} from './tiling.js';
 import {canPack, type NamedInfos, packedWeights} from './weights.js';
 
@@ -41,8 +41,17 @@ export function planFor(
 function tilingOf(device: GPUDevice, precision: Precision): Tiling {
   const limits = limitsOf(device);
   const tiling = tilingFor(limits);
-  const features = precision === 'f16' ? halfFeaturesOf(device) : undefined;
+  const features = precision === 'f16' ? halfOf(device) : undefined;
   return features ? withHalf(tiling, limits, features) : tiling;
+}
+
+const halves = new WeakMap<GPUDevice, {readonly features: HalfFeatures | undefined}>();
+
+/** Asked at every call of a block, so remembered. */
+function halfOf(device: GPUDevice): HalfFeatures | undefined {
+  let known = halves.get(device);
+  if (!known) halves.set(device, (known = {features: halfFeaturesOf(device)}));
+  return known.features;
 }
 
 const warned = new WeakSet<GPUDevice>();
@@ -51,7 +60,7 @@ const warned = new WeakSet<GPUDevice>();
 function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): Plan {
   const {block, x, precision} = call;
   const {device} = backend;
-  if (precision === 'f16' && halfFeaturesOf(device)) {
+  if (precision === 'f16' && halfOf(device)) {
     const plan = planFor(backend, block, x.shape, 'f16');
     if (canPack(backend, plan.weights, weights)) return plan;
   } else if (precision === 'f16' && !warned.has(device)) {
