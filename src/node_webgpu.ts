@@ -6,6 +6,7 @@ import {existsSync, realpathSync} from 'node:fs';
 import {constants} from 'node:os';
 import {dirname, join} from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import {rememberAdapter} from '../kernels/webgpu/matrix_tiling.js';
 
 export interface NodeWebGPUOptions {
   /** Passed to Dawn as they are, e.g. `['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia']`. */
@@ -229,6 +230,7 @@ async function requestDevice(
     requiredFeatures: features.filter((feature) => adapter.features.has(feature)),
     requiredLimits: Object.fromEntries(limits.map((limit) => [limit, adapter.limits[limit]])),
   });
+  rememberAdapter(device, adapter.info);
   return {device, info: adapter.info};
 }
 

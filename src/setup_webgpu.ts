@@ -1,5 +1,6 @@
 /** A WebGPU device of our own for TF.js: all of the adapter's limits, and the features the kernels can use. */
 import * as tf from '@tensorflow/tfjs-core';
+import {rememberAdapter} from '../kernels/webgpu/matrix_tiling.js';
 import {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 
 export interface SetupOptions {
@@ -57,6 +58,7 @@ export async function setupWebGPU(options: SetupOptions = {}): Promise<WebGPUSet
     requiredFeatures: features as GPUFeatureName[], // The experimental ones have no name in the types yet.
     requiredLimits: limitsOf(adapter),
   });
+  rememberAdapter(device, adapter.info);
   const backend = new WebGPUBackend(device, adapter.info);
   if ((tf.findBackendFactory('webgpu') as unknown) != null) tf.removeBackend('webgpu');
   tf.registerBackend('webgpu', () => backend, 3);

@@ -15,7 +15,7 @@ import {bufferOf, missingFields} from './backend_access.js';
 import {blockKey} from './choices.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
-import {halfFeaturesOf, withHalf} from './matrix_tiling.js';
+import {type HalfFeatures, halfFeaturesOf, withHalf} from './matrix_tiling.js';
 import {type DeviceLimits, type Tiling, tilingFor} from './tiling.js';
 import {TunedPlans, tunedTiling} from './tuned.js';
 import {canPack, type NamedInfos, packedWeights} from './weights.js';
@@ -51,7 +51,7 @@ export function planFor(
 export function tilingOf(device: GPUDevice, precision: Precision = 'f32'): Tiling {
   const limits = limitsOf(device);
   const tiling = tunedTiling(tilingFor(limits), tunedOf(device));
-  const features = precision === 'f16' ? halfFeaturesOf(device) : undefined;
+  const features = precision === 'f16' ? halfOf(device) : undefined;
   return features ? withHalf(tiling, limits, features) : tiling;
 }
 
@@ -74,13 +74,21 @@ export function tunedOf(device: GPUDevice): TunedPlans {
   return found;
 }
 
+/** What of f16 a device has, read once: it is asked at every call. */
+const half = new WeakMap<GPUDevice, HalfFeatures | undefined>();
+
+function halfOf(device: GPUDevice): HalfFeatures | undefined {
+  if (!half.has(device)) half.set(device, halfFeaturesOf(device));
+  return half.get(device);
+}
+
 const warned = new WeakSet<GPUDevice>();
 
 /** What a call is run at: f32 where the device has no f16, which is said once, or its weights are on the GPU alone. */
 function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): Plan {
   const {block, x, precision} = call;
   const {device} = backend;
-  if (precision === 'f16' && halfFeaturesOf(device)) {
+  if (precision === 'f16' && halfOf(device)) {
     const plan = planFor(backend, block, x.shape, 'f16');
     if (canPack(backend, plan.weights, weights)) return plan;
   } else if (precision === 'f16' && !warned.has(device)) {

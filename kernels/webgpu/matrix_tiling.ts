@@ -47,6 +47,13 @@ interface MatrixConfig {
   readonly K: number;
 }
 
+const adapters = new WeakMap<GPUDevice, GPUAdapterInfo>();
+
+/** Dawn lists subgroup matrices in the info of the adapter alone, not in its device's: whoever makes a device keeps them here. */
+export function rememberAdapter(device: GPUDevice, info: GPUAdapterInfo): void {
+  adapters.set(device, info);
+}
+
 /** What `device` offers, or nothing where it has no f16. */
 export function halfFeaturesOf(device: GPUDevice): HalfFeatures | undefined {
   const features = device.features as ReadonlySet<string>; // The experimental ones have no name in the types yet.
@@ -57,7 +64,7 @@ export function halfFeaturesOf(device: GPUDevice): HalfFeatures | undefined {
     subgroupMinSize,
     subgroupMaxSize,
     subgroupMatrixConfigs = [],
-  } = device.adapterInfo as GPUAdapterInfo & {
+  } = (adapters.get(device) ?? device.adapterInfo) as GPUAdapterInfo & {
     readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
   };
   // The kernel deals its fragments out by subgroup, so the plan has to know how many lanes one has.

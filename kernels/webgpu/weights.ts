@@ -31,8 +31,8 @@ export function canPack(backend: WebGPUBackend, layout: WeightLayout, weights: N
   const [first] = weights.values();
   return (
     layout.sections.every(({dtype}) => dtype === 'f32') ||
-    (first !== undefined && pinned.get(first.dataId)?.has(JSON.stringify(layout)) === true) ||
-    [...weights.values()].every((info) => hostValues(backend, info) !== undefined)
+    [...weights.values()].every((info) => hostValues(backend, info) !== undefined) ||
+    (first !== undefined && pinned.get(first.dataId)?.has(JSON.stringify(layout)) === true)
   );
 }
 
