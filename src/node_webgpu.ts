@@ -189,6 +189,8 @@ async function startBackend(gpu: GPU, wanted: readonly string[]): Promise<void> 
     '@tensorflow/tfjs-backend-webgpu',
     () => import('@tensorflow/tfjs-backend-webgpu'),
   );
+  // Imported with navigator.gpu in place, TF.js has registered itself, on a device of its own features alone.
+  if (isRegistered() && wanted.length > 0) tf.removeBackend(BACKEND);
   if (!isRegistered()) {
     tf.registerBackend(
       BACKEND,
