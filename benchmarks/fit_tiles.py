@@ -1,57 +1,86 @@
-import json, math, sys
+"""Rates matrix tiles from measurements: the records of MATMUL_TILES in kernels/webgpu/tiling.ts.
+
+    python3 benchmarks/fit_tiles.py [benchmarks/results/h200_matmul.json ...]     needs numpy and scipy
+
+A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K", microseconds], ...]}, or is what
+`kernels.js matmul --out=DIR` writes. Per tile it fits the model of estimateMatmul (slots, latency, work, fixed, overhead) to the
+logarithms of the times, and prints the mean error; then how much slower than the best measured tile the tile of least estimate is.
+"""
+import json
+import math
+import sys
+from collections import defaultdict
+
 import numpy as np
 from scipy.optimize import least_squares
-rows=[r for f in sys.argv[1:] for r in json.load(open(f))]
-P=132; LAUNCH=2.0; BW=4.1e6 # bytes per us
-from collections import defaultdict
-by=defaultdict(list)
-for r in rows: by[r['tile']].append(r)
-def feats(r):
-    tm,tn,tk,a,b,s=map(int,r['tile'].split('.'))
-    T=math.ceil(r['m']/tm)*math.ceil(r['n']/tn)
-    steps=math.ceil(math.ceil(r['k']/tk)/s)
-    by=4*(r['m']*r['k']+r['m']*r['n']+r['k']*r['n'])/BW
-    return T,steps,by
-def est(p,S,T,steps,by):
-    lat,thr,fix,fthr=np.exp(p)
-    a=math.ceil(T/(P*S))*(steps*lat+fix)
-    b=math.ceil(T/P)*(steps*thr+fthr)
-    return LAUNCH+max(a,b,by)
-out={}
-for tile,rs in by.items():
-    if len(rs)<4: continue
-    F=[feats(r) for r in rs]; y=[math.log(r['us']) for r in rs]
-    best=None
-    for S in (1,2,3,4,5,6,8,10,12,16):
-        f=lambda p:[math.log(est(p,S,*x))-t for x,t in zip(F,y)]+[0.05*(p[2]-math.log(1.5)),0.05*(p[3]-math.log(.3))]
-        for init in ([-0.5,-1.5,0.2,-1.5],[-1,-0.5,0,-1]):
-            q=least_squares(f,init,loss='soft_l1',f_scale=0.1)
-            c=np.mean(np.abs(f(q.x)[:-2]))
-            if best is None or c<best[0]*0.98: best=(c,S,np.exp(q.x))
-    out[tile]=best
-    print(tile.ljust(20),len(rs),'err %.1f%%'%(100*best[0]),'slots',best[1],'lat %.3f thr %.4f fix %.2f fthr %.3f'%tuple(best[2]))
-# regret
-prob=defaultdict(dict)
-for r in rows: prob[(r['m'],r['n'],r['k'])][r['tile']]=r['us']
-def regret(tiles,verbose=False):
-    tot=0;n=0;w=[]
-    for p,d in prob.items():
-        c=[t for t in d if t in tiles]
-        if not c: continue
-        e={t:est(np.log(out[t][2]),out[t][1],*feats({'m':p[0],'n':p[1],'k':p[2],'tile':t})) for t in c}
-        ch=min(e,key=e.get); b=min(d.values())
-        tot+=d[ch]/b-1;n+=1; w.append((d[ch]/b,p,ch,min(d,key=d.get)))
-    return tot/n,sorted(w,reverse=True)[:8]
-tiles=set(out)
-print('all',len(tiles),regret(tiles))
-# greedy removal keeping regret small
-while len(tiles)>6:
-    best=None
-    for t in tiles:
-        # require every problem still has a tile
-        r=regret(tiles-{t})[0]
-        if all(any(x in tiles-{t} for x in d) for d in prob.values()) and (best is None or r<best[0]): best=(r,t)
-    if best is None or best[0]>0.0195: break
-    tiles.remove(best[1])
-print('kept',len(tiles),regret(tiles))
-for t in sorted(tiles,key=lambda t:[-int(x) for x in t.split('.')]): print('  rated([%s], %d, %.3g, %.3g, %.3g, %.3g),'%(t.replace('.',', '),out[t][1],*out[t][2]))
+
+PROCESSORS = 132  # of an H200
+LAUNCH = 2.0  # microseconds
+BANDWIDTH = 4.1e6  # bytes a microsecond
+FLOAT_BYTES = 4
+SLOTS = (1, 2, 3, 4, 5, 6, 8)
+STARTS = ((-0.5, -1.5, 0.2, -1.5), (-1, -0.5, 0, -1))
+
+
+def read(path):
+    for row in json.load(open(path))['rows']:
+        m, n, k, tile, us = row if isinstance(row, list) else (row[key] for key in ('m', 'n', 'k', 'tile', 'us'))
+        parts = tile.split('.')
+        if len(parts) == 6 or parts[6] == '1':
+            yield (m, n, k), '.'.join(parts[:6]), us
+
+
+def shape(problem, tile):
+    m, n, k = problem
+    tile_m, tile_n, tile_k, _, _, split_k = map(int, tile.split('.'))
+    workgroups = math.ceil(m / tile_m) * math.ceil(n / tile_n)
+    steps = math.ceil(math.ceil(k / tile_k) / split_k)
+    return workgroups, steps, FLOAT_BYTES * (m * k + m * n + k * n) / BANDWIDTH
+
+
+def estimate(rates, slots, workgroups, steps, memory):
+    latency, work, fixed, overhead = rates
+    waiting = math.ceil(workgroups / (PROCESSORS * slots)) * (steps * latency + fixed)
+    working = math.ceil(workgroups / PROCESSORS) * (steps * work + overhead)
+    return LAUNCH + max(waiting, working, memory)
+
+
+def fit(shapes, times):
+    def residuals(logs, slots):
+        rates = np.exp(logs)
+        errors = [math.log(estimate(rates, slots, *s) / us) for s, us in zip(shapes, times)]
+        # Where nothing tells fixed and overhead, they stay near what they usually are.
+        return errors + [0.05 * (logs[2] - math.log(1.5)), 0.05 * (logs[3] - math.log(0.3))]
+
+    best = None
+    for slots in SLOTS:
+        for start in STARTS:
+            found = least_squares(residuals, start, args=(slots,), loss='soft_l1', f_scale=0.1)
+            error = np.mean(np.abs(residuals(found.x, slots)[:-2]))
+            if best is None or error < 0.98 * best[0]:
+                best = (error, slots, np.exp(found.x))
+    return best
+
+
+def main(paths):
+    by_tile, by_problem = defaultdict(list), defaultdict(dict)
+    for path in paths:
+        for problem, tile, us in read(path):
+            by_tile[tile].append((problem, us))
+            by_problem[problem][tile] = us
+    rated = {}
+    for tile, rows in by_tile.items():
+        if len(rows) >= 4:
+            rated[tile] = fit([shape(problem, tile) for problem, _ in rows], [us for _, us in rows])
+            error, slots, (latency, work, fixed, overhead) = rated[tile]
+            print(f'rated([{tile.replace(".", ", ")}], {slots}, [{latency:.3g}, {work:.3g}], [{fixed:.3g}, {overhead:.3g}]),'
+                  f'  // {len(rows)} products, error {100 * error:.1f} %')
+    regrets = []
+    for problem, times in by_problem.items():
+        known = [tile for tile in times if tile in rated]
+        chosen = min(known, key=lambda tile: estimate(rated[tile][2], rated[tile][1], *shape(problem, tile)))
+        regrets.append(times[chosen] / min(times.values()) - 1)
+    print(f'{len(regrets)} products: the tile of least estimate is {100 * np.mean(regrets):.1f} % slower than the best')
+
+
+main(sys.argv[1:] or ['benchmarks/results/h200_matmul.json'])

@@ -88,9 +88,9 @@ export interface Tiling {
 /**
  * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side: each takes `latency` a step
  * along K and `fixed` besides, however few there are; when there are many, the processor spends `work` on each step and
- * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py to 140 matrix products of EfficientNet-B0, MobileNetV2 and
- * ConvNeXt-T at batches 1 to 128 on an H200: mean error of a tile 2 to 7 %, and the tile of least estimate is on average 2 %
- * slower than the best of 45. Elsewhere only their ratios count.
+ * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py to 155 matrix products of EfficientNet-B0, MobileNetV2 and
+ * ConvNeXt-T at batches 1 to 128 on an H200: mean error of a tile 1 to 7 %, and the tile of least estimate is on average 3 %
+ * slower than the best of 69. Elsewhere only their ratios count.
  */
 export interface RatedTile extends MatmulTile {
   readonly slots: number;
