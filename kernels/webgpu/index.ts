@@ -154,10 +154,10 @@ export function webgpuKernel(kind: string): tf.KernelFunc {
     const call = readCall(kind, inputs, attrs);
     if (missingFields(backend).length > 0) return byReference(call);
     const webgpu = backend as WebGPUBackend;
-    if (tunedOf(webgpu.device).prefersOps(call.block, call.x.shape)) return byReference(call);
     const {weights, map} = sortInputs(call);
     const plan = planOf(webgpu, call, weights);
     if (sketched) return sketch(webgpu, plan);
+    if (tunedOf(webgpu.device).prefersOps(call.block, call.x.shape)) return byReference(call);
     const {packed, owned} = packedWeights(webgpu, plan.weights, weights);
     const out = executePlan(webgpu, plan, {x: call.x, weights: packed, map});
     if (owned) packed.dispose();

@@ -47,6 +47,8 @@ interface MatrixConfig {
   readonly K: number;
 }
 
+type MatrixInfo = GPUAdapterInfo & {readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>};
+
 const adapters = new WeakMap<GPUDevice, GPUAdapterInfo>();
 
 /** Dawn lists subgroup matrices in the info of the adapter alone, not in its device's: whoever makes a device keeps them here. */
@@ -60,17 +62,14 @@ export function halfFeaturesOf(device: GPUDevice): HalfFeatures | undefined {
   if (!features.has('shader-f16')) return undefined;
   if (!features.has('subgroups') || !features.has('chromium-experimental-subgroup-matrix'))
     return {matrices: []};
-  const {
-    subgroupMinSize,
-    subgroupMaxSize,
-    subgroupMatrixConfigs = [],
-  } = (adapters.get(device) ?? device.adapterInfo) as GPUAdapterInfo & {
-    readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
-  };
+  const {subgroupMinSize, subgroupMaxSize} = device.adapterInfo;
+  const subgroupMatrixConfigs = [device.adapterInfo, adapters.get(device)].flatMap((info) => [
+    ...((info as MatrixInfo | undefined)?.subgroupMatrixConfigs ?? []),
+  ]);
   // The kernel deals its fragments out by subgroup, so the plan has to know how many lanes one has.
   if (subgroupMinSize !== subgroupMaxSize) return {matrices: []};
   return {
-    matrices: [...subgroupMatrixConfigs]
+    matrices: subgroupMatrixConfigs
       .filter(
         ({componentType, resultComponentType}) => componentType === 'f16' && resultComponentType === 'f32',
       )

@@ -17,8 +17,11 @@ export interface DeviceLimits {
 export const stockLimits: DeviceLimits = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupStorageSize: 16384,
-  processors: 64,
+  processors: 132,
 };
+
+/** What nearly every adapter offers, and TF.js asks for: plans made without a device count with it. */
+export const usualLimits: DeviceLimits = {...stockLimits, maxComputeWorkgroupStorageSize: 32768};
 
 export interface MatmulTile {
   readonly TILE_M: number;
@@ -168,7 +171,7 @@ export function estimateMatmul(t: RatedTile, {m, n, k}: MatmulProblem, {processo
   const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
   const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
   const memory = (FLOAT_BYTES * (m * k + t.PARTS * m * n + k * n)) / BANDWIDTH;
-  const merge = t.PARTS > 1 ? LAUNCH + (FLOAT_BYTES * (t.PARTS + 1) * m * n) / BANDWIDTH : 0;
+  const merge = t.PARTS > 1 ? MERGE + (FLOAT_BYTES * (t.PARTS + 1) * m * n) / BANDWIDTH : 0;
   return LAUNCH + Math.max(latency, work, memory) + merge;
 }
 
@@ -179,6 +182,8 @@ export function matmulTileOf(tile: MatmulTile): MatmulTile {
 }
 
 const PARTS = [1, 2, 3, 4, 6, 8];
+/** Microseconds that one more dispatch has to save: its launch, and 3 µs of JavaScript to encode it. */
+const MERGE = 5;
 /** A part shorter than this many steps is all prologue. */
 const LEAST_STEPS = 4;
 
@@ -336,7 +341,8 @@ export function tilingFor(limits: DeviceLimits): Tiling {
     }),
     gate: ({batch, channels, reduced}) => ({
       WORKGROUP: powerOfTwoUpTo(
-        Math.max(channels, reduced),
+        // A map of few channels has many partial sums, which want threads, too.
+        Math.max(channels, reduced, 256),
         Math.min(1024, limits.maxComputeInvocationsPerWorkgroup),
       ),
       // One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest.

@@ -1,7 +1,7 @@
 /** Artifacts of either format in, artifacts of a graph model with blocks out: what `fuse` and the command line share. */
 import type * as tf from '@tensorflow/tfjs-core';
 import {lowerBlock} from '../../kernels/webgpu/lower.js';
-import {stockLimits, tilingFor} from '../../kernels/webgpu/tiling.js';
+import {usualLimits, tilingFor} from '../../kernels/webgpu/tiling.js';
 import {importLayers} from '../graph/layers/import_layers.js';
 import {type BlockDispatches, type Rewritten, rewriteArtifacts, type RewriteOptions} from '../graph/index.js';
 
@@ -10,7 +10,7 @@ export type Converted = Rewritten;
 
 /** Of the WebGPU kernels' plan on a stock device. */
 const plannedDispatches: BlockDispatches = (block, input) =>
-  lowerBlock(block, input, tilingFor(stockLimits)).dispatches.length;
+  lowerBlock(block, input, tilingFor(usualLimits)).dispatches.length;
 
 /**
  * Rewrites a model without loading it into TF.js.

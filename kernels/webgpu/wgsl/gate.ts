@@ -7,7 +7,9 @@
 export const gateText = /* wgsl */ `
 const C4 = (CHANNELS + 3u) / 4u;
 const REDUCED4 = (REDUCED + 3u) / 4u;
-// Threads that share a column of four outputs, in each of the two layers.
+// Threads that share a group of four channels, as the mean is taken and in each of the two layers.
+const MEAN_LANES = min(C4, WORKGROUP);
+const MEAN_TEAMS = WORKGROUP / MEAN_LANES;
 const REDUCE_TEAMS = WORKGROUP / REDUCED4;
 const SHARE = (C4 + SHARES - 1u) / SHARES;
 const EXPAND_LANES = min(SHARE, WORKGROUP);
@@ -26,12 +28,23 @@ fn live(value: vec4f, c4: u32) -> vec4f {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   let image = group.x;
-  for (var c4 = local; c4 < C4; c4 += WORKGROUP) {
-    var sum = vec4f(0.0);
-    for (var part = 0u; part < SUM_PARTS; part++) { sum += sums[(image * SUM_PARTS + part) * C4 + c4]; }
-    mean[c4] = live(select(sum / f32(PIXELS), sqrt(sum), IS_GRN), c4);
+  // Thread 'meanLane' of each team takes every MEAN_TEAMS-th part; then the teams' sums meet.
+  let meanLane = local % MEAN_LANES;
+  let meanTeam = local / MEAN_LANES;
+  for (var origin = 0u; origin < C4; origin += MEAN_LANES) {
+    let c4 = origin + meanLane;
+    var total = vec4f(0.0);
+    if (c4 < C4 && meanTeam < MEAN_TEAMS) {
+      for (var part = meanTeam; part < SUM_PARTS; part += MEAN_TEAMS) { total += sums[(image * SUM_PARTS + part) * C4 + c4]; }
+    }
+    parts[local] = total;
+    workgroupBarrier();
+    if (c4 < C4 && meanTeam == 0u) {
+      for (var other = 1u; other < MEAN_TEAMS; other++) { total += parts[other * MEAN_LANES + meanLane]; }
+      mean[c4] = live(select(total / f32(PIXELS), sqrt(total), IS_GRN), c4);
+    }
+    workgroupBarrier();
   }
-  workgroupBarrier();
 
   if (IS_GRN) {
     var total = vec4f(0.0);
