@@ -46,7 +46,7 @@ export function decidedBy(base: Tiling, decide: Decide): Tiling {
       decide(kernel, problem, () => chosenBy(base, kernel, problem));
     return [kernel, choose] as const;
   });
-  return {...base, ...(Object.fromEntries(functions) as unknown as Tiling)};
+  return {...base, ...Object.fromEntries(functions)};
 }
 
 /** `base`, but for the one problem of that key. */

@@ -15,12 +15,14 @@ const product = (shape: readonly number[]): number => shape.reduce((all, size) =
 
 /** Bytes of each buffer that the plans name, enough for every one of them. */
 export function bufferSizes(plans: readonly Plan[]): ReadonlyMap<string, number> {
-  const sizes = new Map<string, number>();
+  const largest = new Map<string, number>();
   for (const {input, output, weights, scratch} of plans) {
-    const named = [['x', product(input)], ['out', product(output)], ['weights', weights.size], ...Object.entries(scratch)] as const; // prettier-ignore
-    for (const [name, elements] of named) sizes.set(name, Math.max(sizes.get(name) ?? 0, 4 * elements));
+    // A residual's map has the shape it is added to, which is the output's.
+    const sizes = {x: product(input), map: product(output), out: product(output), weights: weights.size};
+    for (const [name, elements] of Object.entries({...sizes, ...scratch}))
+      largest.set(name, Math.max(largest.get(name) ?? 0, 4 * elements));
   }
-  return sizes;
+  return largest;
 }
 
 /** What plans are timed with: pipelines that are compiled, and buffers of the sizes of `bufferSizes`. */
