@@ -8,6 +8,7 @@ import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
 import {separableSpec} from './separable.js';
 import type {BlockSpec} from './spec.js';
+import {uibSpec} from './uib.js';
 
 /** In the order in which the matcher tries them where two of the same length fit. */
 export const BLOCK_SPECS: readonly BlockSpec[] = [
@@ -15,6 +16,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   mbConvSpec,
   bottleneckSpec,
   convFirstSpec,
+  uibSpec,
   fusedMBConvSpec,
   basicSpec,
   separableSpec,
@@ -37,3 +39,4 @@ export * from './run.js';
 export * from './separable.js';
 export * from './spec.js';
 export * from './trace.js';
+export * from './uib.js';

@@ -27,6 +27,9 @@ export {
   separable,
   type SeparableOptions,
   type SeparableWeights,
+  type UIBOptions,
+  type UIBWeights,
+  universalInvertedBottleneck,
 } from '../ops/index.js';
 export * from './capture/index.js';
 export {type Class, classify, type Classifier} from './classify.js';

@@ -177,6 +177,26 @@ const MISFITS: readonly (readonly [string, readonly Stage[], Misfit])[] = [
     {at: 'norm', reason: 'a stage is missing', found: 'pointwise', needed: 'layernorm'},
   ],
   [
+    'BlockUIB',
+    [{...depthwise, activation: {fn: 'relu'}}, expand, depthwise, project],
+    {at: 'start', reason: 'another activation', found: 'relu', needed: 'linear'},
+  ],
+  [
+    'BlockUIB',
+    [depthwise, expand, depthwise, project],
+    {at: 'spatial', reason: 'another activation', found: 'linear', needed: 'an activation'},
+  ],
+  [
+    'BlockUIB',
+    [expand, project],
+    {
+      at: 'BlockUIB',
+      reason: 'too little to fuse',
+      found: 'expand, project',
+      needed: 'one of start, residual',
+    },
+  ],
+  [
     'BlockBasic',
     [full, depthwise],
     {at: 'second', reason: 'another kind of convolution', found: 'depthwise', needed: 'full'},

@@ -15,6 +15,7 @@ import {
   separable,
   type Shape4D,
   type Stage,
+  universalInvertedBottleneck,
 } from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {registerBlockKernels} from '../src/register.js';
@@ -92,6 +93,39 @@ const MOBILE: readonly Row[] = [
       gateStage(2, 'relu', 'sigmoid', false),
       pointwiseStage('project', 4, 'linear', false),
     ],
+  },
+  {
+    name: 'universalInvertedBottleneck with both convolutions',
+    kind: 'BlockUIB',
+    op: universalInvertedBottleneck,
+    options: {stride: 2},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('start', {kernel: 5, group: 1, channels: 4}),
+      dense('expand', 8, 'relu'),
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 8, stride: 2, activation: 'relu'}),
+      dense('project', 6),
+    ],
+  },
+  {
+    name: 'universalInvertedBottleneck that strides in front',
+    kind: 'BlockUIB',
+    op: universalInvertedBottleneck,
+    options: {stride: 2, activation: 'swish'},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('start', {kernel: 3, group: 1, channels: 4, stride: 2}),
+      dense('expand', 8, 'swish'),
+      dense('project', 6),
+    ],
+  },
+  {
+    name: 'universalInvertedBottleneck without convolutions',
+    kind: 'BlockUIB',
+    op: universalInvertedBottleneck,
+    options: {residual: true},
+    input: [2, 3, 2, 4],
+    stages: [dense('expand', 8, 'relu'), dense('project', 4), residualStage()],
   },
   {
     name: 'fusedMBConv by default',

@@ -47,9 +47,11 @@ export function matchBlocks(around: Surroundings): Matches {
   return {blocks, tried};
 }
 
-/** A block of one convolution leaves that as alone as it was. */
-const hasOneConv = ({block}: Candidate): boolean =>
-  block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
+/** A block of one convolution leaves that as alone as it was, and full ones in a row without an add gain nothing either. */
+function strands({block: {stages}}: Candidate): boolean {
+  const convs = stages.filter(({op}) => op === 'spatial' || op === 'pointwise');
+  return convs.length === 1 || stages.every(({op}) => op === 'spatial');
+}
 
 /** The cheapest segmentation, by dynamic programming over the chain's positions. */
 function cut(
@@ -69,7 +71,7 @@ function cut(
     let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
     for (const candidate of candidates.filter(({last}) => last === end)) {
       const start = best[candidate.first] as (typeof best)[number];
-      const cost = plus(start.cost, [hasOneConv(candidate) ? 1 : 0, 1, written(end)]);
+      const cost = plus(start.cost, [strands(candidate) ? 1 : 0, 1, written(end)]);
       if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
     }
     best.push(choice);
