@@ -135,7 +135,7 @@ def module_of(model, arch, source, unit):
     return None
 
 
-def torch_case(make, source, arch, folder, dtype=torch.float32):
+def torch_case(make, source, arch, folder, dtype=torch.float32, size=None):
     try:
         with torch.device('meta'):
             model = make().eval()
@@ -160,11 +160,15 @@ def torch_case(make, source, arch, folder, dtype=torch.float32):
         if module is not None:
             module.register_forward_hook(lambda _m, _i, out, name=unit['name']: outputs.__setitem__(
                 name, np.ascontiguousarray(out.permute(0, 2, 3, 1).numpy())))
-    image = make_image(SMALL_SIZE if parameters > LARGE else SIZE)
+    image = make_image(size or (SMALL_SIZE if parameters > LARGE else SIZE))
     result = model(torch.from_numpy(image).permute(0, 3, 1, 2))
     outputs['head'] = np.ascontiguousarray((result if torch.is_tensor(result) else result.logits).numpy())
     outputs['image'] = image
     return checkpoint, outputs, parameters, macs
+
+
+# transformers pads by a list of blocks whose maps are odd at the published size; at this one the same are.
+HUGGING_FACE_SIZES = {'efficientnet_b3': 44}
 
 
 def huggingface_makers():
@@ -181,7 +185,8 @@ def huggingface_makers():
         'regnety_004': lambda: RegNetConfig(layer_type='y', embedding_size=32, hidden_sizes=[48, 104, 208, 440],
                                             depths=[1, 3, 6, 6], groups_width=8, **named),
         'efficientnet_b0': lambda: EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, **named),
-        'efficientnet_b3': lambda: EfficientNetConfig(width_coefficient=1.2, depth_coefficient=1.4, hidden_dim=1536, **named),
+        'efficientnet_b3': lambda: EfficientNetConfig(width_coefficient=1.2, depth_coefficient=1.4, hidden_dim=1536,
+                                                      depthwise_padding=[5, 18], **named),
         'mobilenetv1': lambda: MobileNetV1Config(**named),
         'mobilenetv2': lambda: MobileNetV2Config(**named),
     }
@@ -348,7 +353,7 @@ def cases():
     import timm
     import torchvision
     for arch, make in huggingface_makers().items():
-        yield arch, 'huggingface', lambda folder: torch_case(make, 'huggingface', arch, folder)
+        yield arch, 'huggingface', lambda folder: torch_case(make, 'huggingface', arch, folder, size=HUGGING_FACE_SIZES.get(arch))
     for dtype, arch in ((torch.float16, 'resnet18'), (torch.bfloat16, 'convnext_atto')):
         yield arch, f'timm {str(dtype)[6:]}', lambda folder: torch_case(lambda: timm.create_model(arch), 'timm', arch, folder, dtype)
     for arch, description in sorted(DESCRIPTIONS.items(), key=lambda item: item[1]['parameters']):
