@@ -72,8 +72,8 @@ function stockGradient(
     inputShape: source.shape,
     filterShape: taps.shape,
   };
-  const dx = tf.engine().runKernel(byInput, {dy, filter: taps}, attrs) as tf.Tensor4D; // Each gives one tensor.
-  const dFilter = tf.engine().runKernel(byFilter, {x: source, dy}, attrs) as tf.Tensor;
+  const dx = tf.engine().runKernel<tf.Tensor4D>(byInput, {dy, filter: taps}, attrs);
+  const dFilter = tf.engine().runKernel<tf.Tensor>(byFilter, {x: source, dy}, attrs);
   return {
     x: isPadded ? tf.slice(dx, [0, pad[0], pad[2], 0], x.shape) : dx,
     filter: tf.reshape(dFilter, filter.shape),
@@ -92,7 +92,7 @@ export function convolveGroups(stage: SpatialStage, x: tf.Tensor4D, weights: Sta
   );
   const stages = encodeStages([{...stage, name: 'spatial'}]);
   // TF.js takes inputs of a varying number as an array, though its type says a record.
-  return tf.engine().runKernel(KERNEL, inputs as unknown as tf.NamedTensorMap, {stages}) as tf.Tensor4D;
+  return tf.engine().runKernel<tf.Tensor4D>(KERNEL, inputs as unknown as tf.NamedTensorMap, {stages});
 }
 
 /** Zeros around dy so that the turned filter gives x's size; undefined where that would be less than none. */
