@@ -144,7 +144,7 @@ def torch_case(make, source, arch, folder, dtype=torch.float32, size=None):
     parameters = sum(p.numel() for p in model.parameters())
     described = DESCRIPTIONS[arch]
     macs = count_macs(model, described['size'])
-    model = make().eval()
+    model = model.to_empty(device='cpu')  # The library's own initial values would cost more than all the rest.
     deep = is_deep(arch)
     generator = np.random.default_rng(7)
     for name, tensor in model.state_dict().items():
