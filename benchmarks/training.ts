@@ -1,7 +1,7 @@
 /**
  * Trains a small MobileNetV2 and a small ConvFirst on the toy data set, with their blocks fused and unfused from the same weights on the
  * same batches: the loss curves must be one, and the times are compared.
- *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu]
+ *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu] [NETWORK]
  */
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -19,6 +19,8 @@ const [STEPS, BATCH, SIZE] = [200, 64, 32].map((usual, i) => Number(process.argv
   number,
 ];
 const BACKEND = process.argv[5] ?? 'webgpu';
+/** Part of a network's name. */
+const WANTED = process.argv[6] ?? '';
 const RATE = 2e-3;
 const WARM_UP = 3;
 /** Between two orders of summation; each step carries the last one's difference on. */
@@ -100,7 +102,8 @@ async function main(): Promise<void> {
   console.log(
     `${webgpu?.description ?? BACKEND}: ${STEPS} steps, batch ${BATCH}, ${SIZE}×${SIZE} images, Adam ${RATE}`,
   );
-  for (const architecture of SMALL_NETWORKS) console.log(await compare(architecture));
+  for (const architecture of SMALL_NETWORKS.filter(({name}) => name.includes(WANTED)))
+    console.log(await compare(architecture));
   webgpu?.dispose();
 }
 
