@@ -23,7 +23,6 @@ const FUSED = [
   'mobilenetv4_conv_medium',
   'mnasnet_a1',
   'resnet18',
-  'resnet50',
   'regnetx_002',
   'regnety_002',
 ];
