@@ -1,11 +1,10 @@
 /** Networks learn through block ops as they do through stock ops: the same loss, step by step. */
 import * as tf from '@tensorflow/tfjs-core';
 import {TOY_CLASSES, toyBatch} from '../../benchmarks/toy_data.js';
-import {SMALL_NETWORKS} from '../../benchmarks/small_networks.js';
 import {type Mode, Trainable, trainStep} from '../../benchmarks/trainable.js';
 import {type Architecture, makeNetwork} from '../../models/index.js';
 import {registerBlockKernels} from '../../src/register.js';
-import {eachBackend, onBackend} from '../support/environment.js';
+import {eachBackend} from '../support/environment.js';
 import {seededRandom} from '../support/random.js';
 import {CONV_FIRST, TIMM_MOBILE} from './tiny_architectures.js';
 
@@ -47,32 +46,6 @@ eachBackend('training', (backend) => {
       );
       expect(fused.at(-1) ?? NaN).toBeLessThan(0.98 * (fused[0] ?? NaN));
       expect(tf.memory().numTensors).toBe(before);
-    });
-  }
-});
-
-onBackend('cpu', 'the time of training', () => {
-  beforeAll(() => registerBlockKernels());
-
-  for (const architecture of SMALL_NETWORKS) {
-    it(`is as fast fused as unfused: ${architecture.name}`, async () => {
-      const network = makeNetwork({...architecture, size: SIZE}, {classes: TOY_CLASSES});
-      const batch = toyBatch(seededRandom(9), 2, SIZE);
-      const best = {fused: Infinity, unfused: Infinity};
-      for (const mode of ['unfused', 'fused'] as const) {
-        const model = await Trainable.create(network, [2, SIZE, SIZE, 3], 1);
-        const optimizer = tf.train.adam(RATE);
-        for (let step = 0; step < 4; step++) {
-          const start = performance.now();
-          await trainStep(model, optimizer, batch, mode);
-          best[mode] = Math.min(best[mode], performance.now() - start);
-        }
-        model.dispose();
-        optimizer.dispose();
-      }
-      tf.dispose([batch.images, batch.labels]);
-      // Several times as fast alone; the best of a few steps stays below on a busy machine, too.
-      expect(best.fused).toBeLessThan(best.unfused);
     });
   }
 });
