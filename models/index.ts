@@ -23,7 +23,7 @@ export {readKerasFile} from './checkpoint/keras_h5.js';
 export {matchCheckpoint, type Matched, type MatchOptions} from './checkpoint/match.js';
 export {openSafetensors} from './checkpoint/safetensors.js';
 export {readSidecar, type Sidecar} from './checkpoint/sidecar.js';
-export {readArtifacts} from './checkpoint/tfjs_artifacts.js';
+export {openManifest, readArtifacts} from './checkpoint/tfjs_artifacts.js';
 export type {Interpolation, ModelMetadata, Preprocessing} from './preprocessing.js';
 export {packWeight, type PackedWeight, QUANTIZATIONS, type Quantization} from './quantize.js';
 export {runNetwork} from './run.js';

@@ -1,11 +1,11 @@
 /** Opens a checkpoint file in Node, by what is in it and not by its name. */
-import {mkdtemp, open, readFile, rm, writeFile} from 'node:fs/promises';
+import {mkdtemp, open, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {unzipSync} from 'fflate';
 import {type ByteSource, type Checkpoint, CheckpointError} from './checkpoint/checkpoint.js';
 import {readKerasFile} from './checkpoint/keras_h5.js';
 import {openSafetensors} from './checkpoint/safetensors.js';
+import {extractEntry} from './node_zip.js';
 
 const HDF5 = [0x89, 0x48, 0x44, 0x46];
 const ZIP = [0x50, 0x4b, 0x03, 0x04];
@@ -34,7 +34,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
-async function openBytes(path: string): Promise<ByteSource> {
+export async function openBytes(path: string): Promise<ByteSource> {
   const file = await open(path).catch((error: unknown) => {
     throw new CheckpointError(
       `'${path}' cannot be opened (${(error as Error).message}); give the path of a checkpoint.`,
@@ -84,19 +84,15 @@ async function openKeras(path: string, shown: string, close: () => Promise<void>
 
 /** A `.keras` file is a zip with the weights as HDF5, which is unpacked beside nothing: into a folder of its own. */
 async function openZip(path: string, source: ByteSource): Promise<Checkpoint> {
-  await source.close();
-  const weights = unzipSync(await readFile(path), {filter: ({name}) => name === WEIGHTS_IN_ZIP})[
-    WEIGHTS_IN_ZIP
-  ];
-  if (!weights)
-    throw new CheckpointError(
-      `'${path}' is a zip without ${WEIGHTS_IN_ZIP}; a PyTorch file must be saved with safetensors, a Keras model with model.save.`,
-    );
   const folder = await mkdtemp(join(tmpdir(), 'block-fusion-'));
   const remove = (): Promise<void> => rm(folder, {recursive: true, force: true});
   try {
     const unpacked = join(folder, WEIGHTS_IN_ZIP);
-    await writeFile(unpacked, weights);
+    if (!(await extractEntry(source, WEIGHTS_IN_ZIP, unpacked)))
+      throw new CheckpointError(
+        `'${path}' is a zip without ${WEIGHTS_IN_ZIP}; a PyTorch file must be saved with safetensors, a Keras model with model.save.`,
+      );
+    await source.close();
     return await openKeras(unpacked, path, remove);
   } catch (error) {
     await remove();

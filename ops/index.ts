@@ -10,6 +10,7 @@ import {basicSpec, bottleneckSpec} from './res_net.js';
 import {separableSpec} from './separable.js';
 import type {BlockSpec} from './spec.js';
 import {squeezeExciteSpec} from './squeeze_excite.js';
+import {uibSpec} from './uib.js';
 
 /** In the order in which the matcher tries them where two of the same length fit. */
 export const BLOCK_SPECS: readonly BlockSpec[] = [
@@ -17,6 +18,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   mbConvSpec,
   bottleneckSpec,
   convFirstSpec,
+  uibSpec,
   fusedMBConvSpec,
   basicSpec,
   separableSpec,
@@ -43,3 +45,4 @@ export * from './separable.js';
 export * from './spec.js';
 export * from './squeeze_excite.js';
 export * from './trace.js';
+export * from './uib.js';

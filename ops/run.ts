@@ -1,6 +1,7 @@
 /** Runs a block as one TF.js op, and gives that op its gradient. */
 import * as tf from '@tensorflow/tfjs-core';
 import {type Block, BlockError, decodeStages, encodeStages, type Stage} from './block.js';
+import {gradientsOf} from './gradient.js';
 import {type BlockWeights, checkTensors, reference} from './reference.js';
 import {traceBlock} from './trace.js';
 
@@ -100,47 +101,19 @@ export function namedWeights({block, x}: BlockCall, ordered: readonly tf.Tensor[
   return Object.fromEntries(names.map((name, i) => [name, ordered[i] as tf.Tensor]));
 }
 
-/**
- * The gradient of `kind`, from its reference: the forward pass is recomputed by stock ops and differentiated, so only x
- * and the weights are kept between the passes (gradient checkpointing by block).
- */
+/** The gradient of `kind`: only x and the weights are kept for it between the passes. */
 export function blockGradient(kind: string): tf.GradConfig {
   return {
     kernelName: kind,
     saveAllInputs: true,
     gradFunc: (dy, saved, attrs) => {
-      const [x, ...rest] = saved;
+      const [x, ...weights] = saved;
       if (!x) throw new Error(`${kind} saved no input for its gradient.`);
-      const call: BlockCall = {
-        block: {kind, stages: stagesOf(kind, attrs)},
-        x,
-        weights: rest,
-        precision: 'f32',
-      };
-      const forward = (input: tf.Tensor, ...weights: tf.Tensor[]): tf.Tensor =>
-        reference(call.block, input, namedWeights(call, weights), {differentiable: true});
+      const block: Block = {kind, stages: stagesOf(kind, attrs)};
+      const named = namedWeights({block, x, weights, precision: 'f32'}, weights);
       // All at once, here: TF.js asks for each gradient in a tidy of its own, which would dispose the others.
-      const gradients = nestedGrads(forward, saved, dy as tf.Tensor);
+      const gradients = gradientsOf(block, x as tf.Tensor4D, named, dy as tf.Tensor); // runBlock has seen the rank.
       return Object.fromEntries(gradients.map((gradient, index) => [String(index), () => gradient]));
     },
   };
-}
-
-/**
- * tf.grads inside a gradient. On its own tape, so that what one block's forward pass saves is freed before the next block's
- * begins; but for a gradient of a gradient (depth above 0) the outer pass must see the inner one's steps.
- */
-function nestedGrads(
-  f: (...inputs: tf.Tensor[]) => tf.Tensor,
-  inputs: readonly tf.Tensor[],
-  dy: tf.Tensor,
-): tf.Tensor[] {
-  const {state} = tf.engine();
-  if (state.gradientDepth > 0) return tf.grads(f)([...inputs], dy);
-  const outerTape = state.activeTape;
-  try {
-    return tf.grads(f)([...inputs], dy);
-  } finally {
-    state.activeTape = outerTape;
-  }
 }

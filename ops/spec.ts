@@ -14,6 +14,8 @@ export interface Slot {
   readonly optional?: boolean;
   /** For a spatial slot: the kinds of convolution it takes (all, where absent). */
   readonly spatial?: readonly SpatialKind[];
+  /** For a convolution: whether an activation follows it (either, where absent). */
+  readonly activation?: 'none' | 'some';
   /** For a residual slot: what the shortcut may be (identity alone, where absent). */
   readonly shortcut?: 'identity' | 'any';
   /** For a residual slot: whether an activation may follow the add. */
@@ -46,6 +48,7 @@ export type MisfitReason =
   | 'a stage is missing'
   | 'another kind of convolution'
   | 'no place for this stage'
+  | 'another activation'
   | 'the shortcut has layers'
   | 'an activation follows the add'
   | 'too little to fuse';
@@ -130,6 +133,16 @@ function checkSlot(slot: Slot, stage: Stage, channels: number): Misfit | undefin
         needed: slot.spatial.join(' or '),
       };
     }
+  }
+  if (slot.activation && 'activation' in stage) {
+    const {fn} = stage.activation;
+    if ((fn === 'linear') !== (slot.activation === 'none'))
+      return {
+        at: slot.name,
+        reason: 'another activation',
+        found: fn,
+        needed: slot.activation === 'none' ? 'linear' : 'an activation',
+      };
   }
   if (stage.op === 'residual') {
     if (stage.shortcut.length > 0 && slot.shortcut !== 'any') {

@@ -5,7 +5,9 @@ Each network gets seeded random weights, is saved by its own library (timm, torc
 graph model, and compares its blocks' outputs. Parameters and MACs are compared with the library's own, counted by hooks.
 
     pip install torch timm torchvision transformers keras tensorflow-cpu safetensors
-    npm run build && python scripts/verify_models.py [NAME ...]
+    npm run build && python scripts/verify_models.py [NAME[:WRITER] ...]
+
+Without names all are checked, small ones first. Lines in the log are replaced one by one, so that a part of them can be run again.
 """
 import json
 import os
@@ -112,17 +114,18 @@ def count_macs(model, size):
     return total[0]
 
 
-def module_of(model, source, unit):
+def module_of(model, arch, source, unit):
     """The module that computes a unit, where this library has one; else None."""
     at = unit['at']
     if 'b' not in at:
         return None
     s, b, i = at['s'], at['b'], at.get('i', 0)
+    features = f'features.{i + 1}' if 'mobilenet' in arch else f'features.{2 * s + 1 if "convnext" in arch else s + 1}.{b}'
     paths = {
         'timm': [f'blocks.{s}.{b}', f'stages.{s}.blocks.{b}', f'layer{s + 1}.{b}', f's{s + 1}.b{b + 1}'],
-        'torchvision': [f'trunk_output.block{s + 1}.block{s + 1}-{b}', f'layer{s + 1}.{b}'],
+        'torchvision': [f'trunk_output.block{s + 1}.block{s + 1}-{b}', f'layer{s + 1}.{b}', f'layers.{s + 7}.{b}', features],
         'huggingface': [f'{root}.encoder.stages.{s}.layers.{b}' for root in ('convnext', 'convnextv2', 'resnet', 'regnet')]
-                       + [f'efficientnet.encoder.blocks.{i}'],
+                       + [f'efficientnet.encoder.blocks.{i}', f'mobilenet_v1.layer.{2 * i + 1}', f'mobilenet_v2.layer.{i - 1}'],
     }[source]
     for path in paths:
         try:
@@ -132,7 +135,7 @@ def module_of(model, source, unit):
     return None
 
 
-def torch_case(make, source, arch, folder, dtype=torch.float32):
+def torch_case(make, source, arch, folder, dtype=torch.float32, size=None):
     try:
         with torch.device('meta'):
             model = make().eval()
@@ -141,7 +144,7 @@ def torch_case(make, source, arch, folder, dtype=torch.float32):
     parameters = sum(p.numel() for p in model.parameters())
     described = DESCRIPTIONS[arch]
     macs = count_macs(model, described['size'])
-    model = make().eval()
+    model = model.to_empty(device='cpu')  # The library's own initial values would cost more than all the rest.
     deep = is_deep(arch)
     generator = np.random.default_rng(7)
     for name, tensor in model.state_dict().items():
@@ -153,15 +156,19 @@ def torch_case(make, source, arch, folder, dtype=torch.float32):
     model = saved.to(torch.float32)
     outputs = {}
     for unit in units_of(arch):
-        module = module_of(model, source, unit)
+        module = module_of(model, arch, source, unit)
         if module is not None:
             module.register_forward_hook(lambda _m, _i, out, name=unit['name']: outputs.__setitem__(
                 name, np.ascontiguousarray(out.permute(0, 2, 3, 1).numpy())))
-    image = make_image(SMALL_SIZE if parameters > LARGE else SIZE)
+    image = make_image(size or (SMALL_SIZE if parameters > LARGE else SIZE))
     result = model(torch.from_numpy(image).permute(0, 3, 1, 2))
     outputs['head'] = np.ascontiguousarray((result if torch.is_tensor(result) else result.logits).numpy())
     outputs['image'] = image
     return checkpoint, outputs, parameters, macs
+
+
+# transformers pads by a list of blocks whose maps are odd at the published size; at this one the same are.
+HUGGING_FACE_SIZES = {'efficientnet_b3': 44}
 
 
 def huggingface_makers():
@@ -178,7 +185,8 @@ def huggingface_makers():
         'regnety_004': lambda: RegNetConfig(layer_type='y', embedding_size=32, hidden_sizes=[48, 104, 208, 440],
                                             depths=[1, 3, 6, 6], groups_width=8, **named),
         'efficientnet_b0': lambda: EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, **named),
-        'efficientnet_b3': lambda: EfficientNetConfig(width_coefficient=1.2, depth_coefficient=1.4, hidden_dim=1536, **named),
+        'efficientnet_b3': lambda: EfficientNetConfig(width_coefficient=1.2, depth_coefficient=1.4, hidden_dim=1536,
+                                                      depthwise_padding=[5, 18], **named),
         'mobilenetv1': lambda: MobileNetV1Config(**named),
         'mobilenetv2': lambda: MobileNetV2Config(**named),
     }
@@ -315,14 +323,17 @@ def keras_case(name, arch, folder, suffix):
 
 
 def verify(arch, source, case):
+    naming = source.split()[0]
+    if naming not in DESCRIPTIONS[arch]['sources']:
+        naming = 'timm'  # torchvision names its ResNets' tensors as timm does.
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, outputs, parameters, macs = case(folder)
         expected = os.path.join(folder, 'outputs.safetensors')
         save_arrays(outputs, expected)
-        node = subprocess.run(['node', '--max-old-space-size=8192', 'dist/benchmarks/verify_checkpoint.js', arch, checkpoint, expected, source],
+        node = subprocess.run(['node', '--max-old-space-size=8192', 'dist/benchmarks/verify_checkpoint.js', arch, checkpoint, expected, naming],
                               cwd=ROOT, capture_output=True, text=True)
     if node.returncode != 0:
-        return f'{arch:26} {source:12} FAILED {node.stderr.strip()[-400:]}'
+        return f'{arch:26} {source:17} FAILED {node.stderr.strip()[-400:]}'
     result = json.loads(node.stdout)
     described = DESCRIPTIONS[arch]
     faults = []
@@ -334,14 +345,18 @@ def verify(arch, source, case):
         faults.append(f"error above {TOLERANCE} at {result['at']}")
     verdict = '; '.join(faults) if faults else 'ok'
     counted = '-' if macs is None else macs
-    return (f"{arch:26} {source:12} {os.path.basename(checkpoint):18} {parameters:>11} {counted:>13} "
+    return (f"{arch:26} {source:17} {os.path.basename(checkpoint):18} {parameters:>11} {counted:>13} "
             f"{result['compared']:>3} outputs, largest error {result['worst']:.1e}  {verdict}")
 
 
 def cases():
     import timm
     import torchvision
-    for arch, description in DESCRIPTIONS.items():
+    for arch, make in huggingface_makers().items():
+        yield arch, 'huggingface', lambda folder: torch_case(make, 'huggingface', arch, folder, size=HUGGING_FACE_SIZES.get(arch))
+    for dtype, arch in ((torch.float16, 'resnet18'), (torch.bfloat16, 'convnext_atto')):
+        yield arch, f'timm {str(dtype)[6:]}', lambda folder: torch_case(lambda: timm.create_model(arch), 'timm', arch, folder, dtype)
+    for arch, description in sorted(DESCRIPTIONS.items(), key=lambda item: item[1]['parameters']):
         sources = description['sources']
         if 'width' in description:
             yield arch, 'own', lambda folder: conv_first_case(arch, folder)
@@ -350,15 +365,29 @@ def cases():
             yield arch, 'timm', lambda folder: torch_case(lambda: timm.create_model(name), 'timm', arch, folder)
         if arch in TORCHVISION_NAMES:
             make = lambda: torchvision.models.get_model(TORCHVISION_NAMES[arch])
-            source = 'torchvision' if 'torchvision' in sources else 'timm'
-            yield arch, source, lambda folder: torch_case(make, 'torchvision', arch, folder)
+            yield arch, 'torchvision', lambda folder: torch_case(make, 'torchvision', arch, folder)
         if arch in KERAS_NAMES:
             suffix = {'efficientnet_b0': '.keras', 'mobilenetv2': '.h5', 'convnext_tiny': '.h5'}.get(arch, '.weights.h5')
             yield arch, 'keras', lambda folder: keras_case(KERAS_NAMES[arch], arch, folder, suffix)
-    for arch, make in huggingface_makers().items():
-        yield arch, 'huggingface', lambda folder: torch_case(make, 'huggingface', arch, folder)
-    for dtype, arch in ((torch.float16, 'resnet18'), (torch.bfloat16, 'convnext_atto')):
-        yield arch, 'timm', lambda folder: torch_case(lambda: timm.create_model(arch), 'timm', arch, folder, dtype)
+
+
+HEADER = 'architecture, writer, file, parameters, MACs, blocks compared and their largest error'
+
+
+def key_of(line):
+    return line[:44].strip()
+
+
+def write_log(results):
+    """Puts new lines in place of old ones of the same architecture and writer; those of no architecture any more go."""
+    import keras, timm, torchvision, transformers
+    old = open(LOG).read().split('\n')[3:] if os.path.exists(LOG) else []
+    lines = {key_of(line): line for line in [*old, *results] if line}
+    order = list(DESCRIPTIONS)
+    kept = sorted((line for line in lines.values() if line.split()[0] in order), key=lambda line: order.index(line.split()[0]))
+    versions = ', '.join(f'{m.__name__} {m.__version__}' for m in (torch, timm, torchvision, transformers, keras))
+    with open(LOG, 'w') as log:
+        log.write('\n'.join([versions, HEADER, '', *kept]) + '\n')
 
 
 def main(wanted):
@@ -371,13 +400,8 @@ def main(wanted):
         line = verify(arch, source, case)
         print(line, flush=True)
         lines.append(line)
-    if not wanted:
-        import keras, timm, torchvision, transformers
-        versions = ', '.join(f'{m.__name__} {m.__version__}' for m in (torch, timm, torchvision, transformers, keras))
-        with open(LOG, 'w') as log:
-            log.write(f'{versions}\narchitecture, writer, file, parameters, MACs, blocks compared and their largest error\n\n')
-            log.write('\n'.join(lines) + '\n')
-    return 0 if all(line.endswith('ok') for line in lines) else 1
+        write_log([line])
+    return 0 if lines and all(line.endswith('ok') for line in lines) else 1
 
 
 DESCRIPTIONS = {}

@@ -1,8 +1,10 @@
 /** The one call most users need. */
 import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
+import {missingFields, planFor} from '../kernels/webgpu/index.js';
 import {type AnyModel, artifactsOf} from './convert/artifacts.js';
-import {convert} from './convert/convert.js';
+import {convert, type ConvertOptions} from './convert/convert.js';
 import {FusedModel} from './fused_model.js';
 import type {Precision} from '../ops/index.js';
 import {textDef} from './graph/attrs.js';
@@ -31,14 +33,23 @@ export interface FuseOptions {
 export async function fuse(model: AnyModel, options: FuseOptions = {}): Promise<FusedModel> {
   registerBlockKernels();
   try {
-    const {artifacts, report} = convert(await artifactsOf(model), options);
-    const precise = withPrecision(artifacts, options.precision ?? 'f32');
+    const {precision = 'f32'} = options;
+    const {artifacts, report} = convert(await artifactsOf(model), {...options, ...countingBy(precision)});
+    const precise = withPrecision(artifacts, precision);
     const fused = await loadGraphModel(tf.io.fromMemory(precise));
     return new FusedModel(fused, report, {blockWeights: blockWeightsOf(fused, precise)});
   } catch (error) {
     if (!(error instanceof LayersError)) throw error;
     return new FusedModel(model, emptyReport(`Left as it is: ${error.message}.`), {isBorrowed: true});
   }
+}
+
+/** Dispatches of this device's plans for the report; convert counts those of a stock device. */
+function countingBy(precision: Precision): Pick<ConvertOptions, 'dispatches'> {
+  const backend = tf.getBackend() === 'webgpu' ? tf.findBackend('webgpu') : null;
+  if (!backend || missingFields(backend).length > 0) return {};
+  const webgpu = backend as WebGPUBackend;
+  return {dispatches: (block, input) => planFor(webgpu, block, input, precision).dispatches.length};
 }
 
 interface Topology {

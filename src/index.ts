@@ -34,6 +34,9 @@ export {
   squeezeExcite,
   type SqueezeExciteOptions,
   type SqueezeExciteWeights,
+  type UIBOptions,
+  type UIBWeights,
+  universalInvertedBottleneck,
 } from '../ops/index.js';
 export * from './capture/index.js';
 export {type Class, classify, type Classifier} from './classify.js';

@@ -12,13 +12,13 @@ import {
   packWeight,
   type Preprocessing,
   type Quantization,
-  readArtifacts,
+  openManifest,
   readSidecar,
   type SourceName,
 } from '../models/index.js';
 import {openCheckpoint} from '../models/node_checkpoint.js';
 import {createModelFolder, type ModelFolder} from './node_model_folder.js';
-import {modelJson, readModel} from './node_models.js';
+import {modelJson, openWeights} from './node_models.js';
 import type * as tf from '@tensorflow/tfjs-core';
 
 export interface CheckpointOptions {
@@ -71,8 +71,11 @@ export async function convertCheckpoint(
   }
 }
 
-const openAny = async (path: string): Promise<Checkpoint> =>
-  path.endsWith('.json') ? readArtifacts(path, await readModel(path)) : openCheckpoint(path);
+async function openAny(path: string): Promise<Checkpoint> {
+  if (!path.endsWith('.json')) return openCheckpoint(path);
+  const {specs, source} = await openWeights(path);
+  return openManifest(specs, source);
+}
 
 async function writeFiles(
   files: ModelFolder,

@@ -2,6 +2,8 @@
 import {readFile, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
+import type {ByteSource} from '../models/checkpoint/checkpoint.js';
+import {openBytes} from '../models/node_checkpoint.js';
 import {ModelError} from './graph/index.js';
 import {createModelFolder, MANIFEST} from './node_model_folder.js';
 
@@ -24,6 +26,42 @@ export async function readModel(path: string): Promise<tf.io.ModelArtifacts> {
     weightSpecs: groups.flatMap(({weights}) => weights),
     weightData: data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength),
   };
+}
+
+/**
+ * The weights of a model without reading them: their specs, and its shards one behind the other as one source of bytes.
+ * @param path As for readModel. @throws {ModelError} as readModel.
+ */
+export async function openWeights(
+  path: string,
+): Promise<{specs: readonly tf.io.WeightsManifestEntry[]; source: ByteSource}> {
+  const file = await findManifest(path);
+  const groups = groupsOf(parseManifest(file, await readFile(file, 'utf8')));
+  const shards: {readonly path: string; readonly start: number; readonly end: number}[] = [];
+  let size = 0;
+  for (const shard of groups.flatMap(({paths}) => paths)) {
+    const full = join(dirname(file), shard);
+    const found = await stat(full).catch(() => missingShard(full));
+    shards.push({path: full, start: size, end: (size += found.size)});
+  }
+  const read = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
+    const bytes = new Uint8Array(end - start);
+    for (const shard of shards.filter((one) => one.start < end && start < one.end)) {
+      const [from, to] = [Math.max(start, shard.start), Math.min(end, shard.end)];
+      const piece = await openBytes(shard.path);
+      bytes.set(
+        await piece.read(from - shard.start, to - shard.start).finally(() => piece.close()),
+        from - start,
+      );
+    }
+    return bytes;
+  };
+  const specs = groups.flatMap(({weights}) => weights);
+  return {specs, source: {path: file, size, read, close: () => Promise.resolve()}};
+}
+
+function missingShard(path: string): never {
+  throw new ModelError(`The weight shard '${path}' is missing; fetch the model again with all its files.`);
 }
 
 async function findManifest(path: string): Promise<string> {
@@ -75,7 +113,7 @@ async function readShard(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch {
-    throw new ModelError(`The weight shard '${path}' is missing; fetch the model again with all its files.`);
+    return missingShard(path);
   }
 }
 

@@ -182,6 +182,21 @@ const MISFITS: readonly (readonly [string, readonly Stage[], Misfit])[] = [
     {at: 'norm', reason: 'a stage is missing', found: 'pointwise', needed: 'layernorm'},
   ],
   [
+    'BlockUIB',
+    [{...depthwise, activation: {fn: 'relu'}}, expand, depthwise, project],
+    {at: 'start', reason: 'another activation', found: 'relu', needed: 'linear'},
+  ],
+  [
+    'BlockUIB',
+    [depthwise, expand, depthwise, project],
+    {at: 'spatial', reason: 'another activation', found: 'linear', needed: 'an activation'},
+  ],
+  [
+    'BlockUIB',
+    [expand, project],
+    {at: 'start', reason: 'a stage is missing', found: 'pointwise', needed: 'spatial'},
+  ],
+  [
     'BlockBasic',
     [full, depthwise],
     {at: 'second', reason: 'another kind of convolution', found: 'depthwise', needed: 'full'},

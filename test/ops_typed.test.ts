@@ -17,6 +17,7 @@ import {
   separable,
   type Shape4D,
   type Stage,
+  universalInvertedBottleneck,
 } from '../ops/index.js';
 import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {registerBlockKernels} from '../src/register.js';
@@ -93,6 +94,31 @@ const MOBILE: readonly Row[] = [
       }),
       gateStage(2, 'relu', 'sigmoid', false),
       pointwiseStage('project', 4, 'linear', false),
+    ],
+  },
+  {
+    name: 'universalInvertedBottleneck with both convolutions',
+    kind: 'BlockUIB',
+    op: universalInvertedBottleneck,
+    options: {stride: 2},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('start', {kernel: 5, group: 1, channels: 4}),
+      dense('expand', 8, 'relu'),
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 8, stride: 2, activation: 'relu'}),
+      dense('project', 6),
+    ],
+  },
+  {
+    name: 'universalInvertedBottleneck that strides in front',
+    kind: 'BlockUIB',
+    op: universalInvertedBottleneck,
+    options: {stride: 2, activation: 'swish'},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('start', {kernel: 3, group: 1, channels: 4, stride: 2}),
+      dense('expand', 8, 'swish'),
+      dense('project', 6),
     ],
   },
   {

@@ -36,8 +36,14 @@ function fromFloat16(bytes: Uint8Array<ArrayBuffer>): Float32Array {
   return values;
 }
 
-/** Bytes an element, and its reading, by the name safetensors gives the dtype. */
-export const FLOAT_FORMATS: Readonly<Record<string, {readonly bytes: number; readonly decode: Decode}>> = {
+export interface FloatFormat {
+  /** An element. */
+  readonly bytes: number;
+  readonly decode: Decode;
+}
+
+/** By the name safetensors gives the dtype. */
+export const FLOAT_FORMATS: Readonly<Record<string, FloatFormat>> = {
   F64: {
     bytes: 8,
     decode: (bytes) =>

@@ -5,6 +5,7 @@
  */
 import type {Dataset, Entity, Group} from 'h5wasm';
 import {type Checkpoint, type CheckpointEntry, CheckpointError} from './checkpoint.js';
+import {FLOAT_FORMATS, type FloatFormat} from './float_formats.js';
 
 /** @param close Called once, when the checkpoint is closed. @throws {CheckpointError} for a file that Keras has not written. */
 export function readKerasFile(path: string, root: Group, close: () => Promise<void>): Checkpoint {
@@ -71,8 +72,16 @@ function collectNumbered(path: string, group: Group, into: Map<string, Dataset>)
   }
 }
 
+/** As HDF5 numbers its classes of types. */
+const TYPES = {integer: 0, float: 1, opaque: 5} as const;
+const HALF_BYTES = 2;
+
 function valuesOf(path: string, name: string, dataset: Dataset | undefined): Float32Array {
   if (!dataset) throw new CheckpointError(`'${path}' has no tensor '${name}'.`);
+  const {type, size} = dataset.metadata;
+  if (type === TYPES.float && size === HALF_BYTES) return decode('F16', bitsOf(dataset));
+  // h5py has no bfloat16: Keras writes its bytes.
+  if (type === TYPES.opaque && size === HALF_BYTES) return decode('BF16', dataset.value);
   const {value} = dataset;
   if (value instanceof Float32Array) return value;
   if (value instanceof Float64Array) return Float32Array.from(value);
@@ -80,4 +89,17 @@ function valuesOf(path: string, name: string, dataset: Dataset | undefined): Flo
   throw new CheckpointError(
     `'${path}': the tensor '${name}' is of type ${JSON.stringify(dataset.dtype)}, which is not read as a weight; save the model as float32.`,
   );
+}
+
+/** h5wasm knows no float16, but it gives the same bytes as integers. */
+function bitsOf(dataset: Dataset): Dataset['value'] {
+  const metadata = {...dataset.metadata, type: TYPES.integer, signed: false};
+  const asIntegers = Object.create(dataset, {metadata: {value: metadata}}) as Dataset;
+  return asIntegers.value;
+}
+
+function decode(format: 'F16' | 'BF16', bits: Dataset['value']): Float32Array {
+  // A scalar comes as a number.
+  const own = typeof bits === 'number' ? Uint16Array.of(bits) : (bits as Uint8Array | Uint16Array).slice();
+  return (FLOAT_FORMATS[format] as FloatFormat).decode(new Uint8Array(own.buffer));
 }

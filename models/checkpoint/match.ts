@@ -88,8 +88,6 @@ function classesIn(file: FileNames, named: readonly NamedTensor[]): number {
   return (bias && file.entry(bias.names)?.shape[0]) ?? IMAGENET_CLASSES;
 }
 
-const LISTED = 200;
-
 function faultsOf(
   file: FileNames,
   source: Source,
@@ -113,11 +111,8 @@ function faultsOf(
   return [...listed('missing', missing), ...listed('extra', extra), ...listed('of another shape', misshapen)];
 }
 
-function listed(what: string, items: readonly string[]): readonly string[] {
-  if (items.length === 0) return [];
-  const rest = items.length > LISTED ? `, and ${items.length - LISTED} more` : '';
-  return [`${items.length} ${what}: ${items.slice(0, LISTED).join(', ')}${rest}`];
-}
+const listed = (what: string, items: readonly string[]): readonly string[] =>
+  items.length === 0 ? [] : [`${items.length} ${what}: ${items.join(', ')}`];
 
 /** Wrappers put one of these before every name. */
 const WRAPPERS = ['module.', 'model.', 'ema.'];

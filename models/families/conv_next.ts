@@ -36,6 +36,7 @@ export const CONV_NEXTS = {
   convnextv2_pico: {depths: SMALL, width: 64, version: 2},
   convnextv2_nano: {depths: [2, 2, 8, 2], width: 80, version: 2},
   convnextv2_tiny: {depths: [3, 3, 9, 3], width: 96, version: 2},
+  convnextv2_small: {depths: LONG, width: 96, version: 2},
   convnextv2_base: {depths: LONG, width: 128, version: 2},
   convnextv2_large: {depths: LONG, width: 192, version: 2},
   convnextv2_huge: {depths: LONG, width: 352, version: 2},

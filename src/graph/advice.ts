@@ -6,6 +6,7 @@ const ADVICE: Readonly<Record<MissReason, (miss: Miss) => string>> = {
   'a stage is missing': ({needed}) => `let it be followed or preceded directly by a ${needed} stage`,
   'another kind of convolution': ({needed, found}) => `make the ${found} convolution ${needed}`,
   'no place for this stage': ({found, needed}) => `leave the ${found} stage out: the block is ${needed}`,
+  'another activation': ({found, needed}) => `let ${needed} follow the convolution instead of ${found}`,
   'the shortcut has layers': ({found}) => `add the block's input as it is, without ${found} on the shortcut`,
   'an activation follows the add': ({found}) => `move the ${found} behind the add into the next block`,
   'too little to fuse': () =>

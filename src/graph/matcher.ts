@@ -58,6 +58,10 @@ const isDepthwise = (stage: Stage): boolean => stage.op === 'spatial' && stage.g
 export const hasOneConv = ({block}: Candidate): boolean =>
   block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
 
+/** Full convolutions in a row without an add gain nothing by being one block: they count as so many. */
+const countOf = ({block: {stages}}: Candidate): number =>
+  stages.every(({op}) => op === 'spatial') ? stages.length : 1;
+
 const strands = (candidate: Candidate): boolean =>
   hasOneConv(candidate) && candidate.block.stages.some(isDepthwise);
 
@@ -84,7 +88,7 @@ function cut(
     let choice = {cost: plus(before.cost, alone), blocks: before.blocks};
     for (const candidate of candidates.filter(({last}) => last === end)) {
       const start = best[candidate.first] as (typeof best)[number];
-      const cost = plus(start.cost, [Number(strands(candidate)), 0, 1, written(end)]);
+      const cost = plus(start.cost, [Number(strands(candidate)), 0, countOf(candidate), written(end)]);
       if (isLess(cost, choice.cost)) choice = {cost, blocks: [...start.blocks, candidate]};
     }
     best.push(choice);

@@ -10,9 +10,10 @@ import {
 import {nameTensors} from '../../models/naming/naming.js';
 import {PUBLISHED} from './published.js';
 
-/** Their third digit is rounded, and for small networks that is a large part of it. */
 const MACS_TOLERANCE = 0.005;
-const ROUNDING = 0.0005;
+
+/** Half a unit in the last place that is printed: of short numbers that is the larger part. */
+const roundingOf = (printed: string): number => 0.5 * 10 ** -(printed.split('.')[1]?.length ?? 0);
 
 /** Table 3 of the ConvFirst paper; see benchmarks/conv_first_search.ts. */
 const CONV_FIRST = {
@@ -31,8 +32,9 @@ describe('architectures', () => {
         const {parameters, macs} = describeArchitecture(architecture);
         expect(parameters).toBe(published.parameters);
         if (published.macs === undefined) return;
-        const error = Math.abs(macs / 1e9 - published.macs);
-        expect(error).toBeLessThan(Math.max(MACS_TOLERANCE * published.macs, ROUNDING));
+        const printed = Number(published.macs);
+        const tolerance = Math.max(MACS_TOLERANCE * printed, roundingOf(published.macs));
+        expect(Math.abs(macs / 1e9 - printed)).toBeLessThan(tolerance);
       });
     }
 
