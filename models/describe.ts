@@ -62,8 +62,9 @@ export function blocksOf(network: Network): readonly NetworkBlock[] {
 
 function blockKind({unit, layers}: TracedUnit): string | undefined {
   const stages: Stage[] = unit.layers.map(({stage}) => stage).filter(isStage);
-  // A lone convolution, and what stands before the first block and behind the last, are none.
-  if (stages.length < 2 || unit.form === 'stem' || unit.form === 'head') return undefined;
+  // A lone convolution, with a norm in front or without, and what stands before the first block and behind the last, are none.
+  if (stages.filter(({op}) => op !== 'layernorm').length < 2 || unit.form === 'stem' || unit.form === 'head')
+    return undefined;
   const into = new Map(layers.map(({layer, input}) => [layer.stage, input[3]]));
   const spec = BLOCK_SPECS.find(
     (known) => 'slots' in fitSpec(known, stages, (stage) => into.get(stage) ?? 0),

@@ -3,6 +3,7 @@ import {convSpec} from './conv.js';
 import {convFirstSpec} from './conv_first.js';
 import {convNextSpec} from './conv_next.js';
 import {fusedMBConvSpec} from './fused_mb_conv.js';
+import {headSpec} from './head.js';
 import {layerNormSpec} from './layer_norm.js';
 import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
@@ -20,6 +21,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   separableSpec,
   convSpec,
   layerNormSpec,
+  headSpec,
 ];
 
 export * from './activation.js';
@@ -29,6 +31,7 @@ export * from './conv_first.js';
 export * from './conv_next.js';
 export * from './cost.js';
 export * from './fused_mb_conv.js';
+export * from './head.js';
 export * from './layer_norm.js';
 export * from './mb_conv.js';
 export * from './reference.js';

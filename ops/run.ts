@@ -8,7 +8,7 @@ import {traceBlock} from './trace.js';
  * Runs `block` by the kernel registered for the active backend, or by the reference where none is.
  * @param x `[N, H, W, C]`, float32. @throws {BlockError} as reference().
  */
-export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.Tensor4D {
+export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.Tensor {
   if (!hasKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
   checkTensors(block, x, weights);
   const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
@@ -20,7 +20,7 @@ export function runBlock(block: Block, x: tf.Tensor, weights: BlockWeights): tf.
  * so they are checked here, before a kernel reads buffers by the shapes it expects.
  * @throws {BlockError} as reference().
  */
-export function runOrdered(kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D {
+export function runOrdered(kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor {
   const {block, x, weights} = readCall(kind, inputs, {stages});
   const source = x as tf.Tensor; // readCall hands back the tensors it was given.
   const named = namedWeights({block, x, weights}, weights as tf.Tensor[]);
@@ -30,7 +30,7 @@ export function runOrdered(kind: string, stages: string, inputs: readonly tf.Ten
 }
 
 /** TF.js saves inputs of a varying number for a gradient only when they come as an array, as its own Concat does. */
-const runKernel = (kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor4D =>
+const runKernel = (kind: string, stages: string, inputs: readonly tf.Tensor[]): tf.Tensor =>
   tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, {stages});
 
 /** Whether a kernel of that name is registered for the backend; TF.js's own type says there always is one. */

@@ -13,6 +13,7 @@ import {
   type WeightValue,
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
+import type {Vectors} from './lower_head.js';
 import {MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import type {RowKernel} from './wgsl/index.js';
 
@@ -30,6 +31,8 @@ export interface Rows {
   /** Sums over pixels the depth-wise kernel already took. */
   readonly sums?: {readonly buffer: BufferName; readonly parts: number};
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
+  /** Not a map but vectors, as partial sums over pixels. */
+  readonly vectors?: Vectors;
   /** The block's input is to be read behind these channels. */
   readonly joined?: boolean;
 }

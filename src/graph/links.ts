@@ -23,7 +23,9 @@ export interface Step {
 
 const JOINS: ReadonlySet<string> = new Set(['add', 'concat']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
-const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'gate', 'layernorm', 'grn', 'blurpool']);
+const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'mean', 'gate', 'layernorm', 'grn', 'blurpool']);
+/** Stages of a network's head, whose values may be vectors. */
+const HEADS: ReadonlySet<string> = new Set(['mean', 'layernorm', 'pointwise']);
 
 /** All links by node name, in the order of the graph. */
 export function linksOf(overlay: Overlay): ReadonlyMap<string, Link> {
@@ -50,7 +52,11 @@ function linkOf(
   depths: ReadonlyMap<string, number>,
 ): Link | undefined {
   const [a, b] = node.inputs;
-  if (!a || overlay.shape(valueOf(node.name))?.length !== 4) return undefined;
+  if (!a) return undefined;
+  if (overlay.shape(valueOf(node.name))?.length !== 4) {
+    const isBehindMean = node.op === 'mean' || isVector(links.get(a.node)?.node, links);
+    return HEADS.has(node.op) && isBehindMean ? {node, main: a} : undefined;
+  }
   if (node.form && STAGES.has(node.op)) return {node, main: a};
   if (JOINS.has(node.op) && b) {
     // The deeper operand has more layers behind it; a shortcut has few.
@@ -59,6 +65,12 @@ function linkOf(
   }
   const isAfterJoin = JOINS.has(links.get(a.node)?.node.op ?? '');
   return isAfterJoin && activationOfNode(node) ? {node, main: a} : undefined;
+}
+
+/** Whether a link's value is a mean over all pixels, or made of one by stages that keep it a vector. */
+function isVector(node: CanonicalNode | undefined, links: ReadonlyMap<string, Link>): boolean {
+  if (!node || !HEADS.has(node.op)) return false;
+  return node.op === 'mean' || isVector(links.get(node.inputs[0]?.node ?? '')?.node, links);
 }
 
 export function activationOfNode({
@@ -70,6 +82,7 @@ export function activationOfNode({
 }
 
 export function stepOf({form}: CanonicalNode): Step | undefined {
+  if (form?.op === 'mean') return {stage: {op: 'mean', name: 'mean'}, weights: {}};
   if (!form || !STAGES.has(form.op) || !('stage' in form)) return undefined;
   return {stage: form.stage, weights: form.weights};
 }

@@ -52,9 +52,10 @@ export function matchBlocks(around: Surroundings): Matches {
   return {blocks, tried};
 }
 
-/** A block of one convolution leaves that as alone as it was. */
-export const hasOneConv = ({block}: Candidate): boolean =>
-  block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
+/** A block of one convolution leaves that as alone as it was; a dense layer behind a mean is none. */
+export const hasOneConv = ({block: {stages}}: Candidate): boolean =>
+  stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1 &&
+  stages.every(({op}) => op !== 'mean');
 
 /** The cheapest segmentation, by dynamic programming over the chain's positions. */
 function cut(

@@ -1,6 +1,7 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, vectorAccess} from './access.js';
+import {denseText} from './dense.js';
 import {depthwiseText} from './depthwise.js';
 import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
@@ -23,6 +24,7 @@ const BODIES = {
   },
   depthwise: {bindings: [read('weights'), write('statistics')], pieces: [epilogueText, depthwiseText]},
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
+  dense: {bindings: [read('weights')], pieces: [epilogueText, denseText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
   sum: {bindings: [write('sums')], pieces: [sumText]},
   moments: {bindings: [write('moments')], pieces: [momentsText]},

@@ -2,6 +2,7 @@
 import {ACTIVATIONS} from './activations.js';
 import {FOLDING} from './folding.js';
 import {GATES} from './gates.js';
+import {HEADS} from './heads.js';
 import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
 import {REARRANGED} from './rearranged.js';
@@ -18,5 +19,5 @@ export const PHASES: readonly (readonly Rule[])[] = [
   SPELLING,
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
-  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES],
+  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES, ...HEADS],
 ];
