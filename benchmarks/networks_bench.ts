@@ -108,6 +108,7 @@ async function measureStock(loaded: BenchmarkModel, x: tf.Tensor): Promise<{row:
 }
 
 async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
+  await fused.warmup(x); // Compiles side by side.
   const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));
   const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);

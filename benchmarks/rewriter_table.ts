@@ -30,7 +30,8 @@ const REASONS: readonly {readonly ops: RegExp; readonly reason: string}[] = [
   },
   {
     ops: /^(MaxPool|AvgPool|Mean)$/,
-    reason: 'a pool between two blocks or behind the last: one dispatch, nothing to join',
+    reason:
+      'a pool between two blocks, or behind the last with nothing to join: several read it, or no dense layer does',
   },
   {ops: /^Resize/, reason: 'a resize between maps of two sizes: every pixel is read by blocks of its own'},
   {ops: /^(ConcatV2|Split|SplitV|Pad)$/, reason: 'joins or cuts maps that several ops read'},

@@ -63,14 +63,15 @@ function runUnit({traced, kind, variables}: TrainableUnit, input: tf.Tensor4D, m
   if (kind !== undefined && kind !== 'other') {
     const stages = traced.unit.layers.map(({stage}) => stage as Stage); // A unit that fits a spec has no other ones.
     const block: Block = {kind, stages};
-    return mode === 'fused'
-      ? runBlock(block, input, variables)
-      : reference(block, input, variables, {differentiable: true});
+    const output =
+      mode === 'fused'
+        ? runBlock(block, input, variables)
+        : reference(block, input, variables, {differentiable: true});
+    return output as tf.Tensor4D; // No unit ends in a flatten stage.
   }
   return traced.layers.reduce((x, {layer: {stage}, weights}) => {
-    if (stage.op === 'mean') return tf.mean<tf.Tensor4D>(x, [1, 2], true);
     const own = Object.fromEntries(weights.map(({suffix}) => [suffix, variables[stage.name + suffix]]));
-    const simple = stage as SimpleStage; // Plain units have convolutions, norms and pools.
+    const simple = stage as SimpleStage; // Plain units have convolutions, norms, pools and means.
     return definitionOf(simple).apply(simple, x, own, input, {differentiable: true});
   }, input);
 }

@@ -33,7 +33,7 @@ export interface DispatchCost {
 export interface Plan {
   readonly block: Block;
   readonly input: Shape4D;
-  readonly output: Shape4D;
+  readonly output: readonly number[];
   /** How the stages share dispatches, e.g. `expand | spatial+means | gate | project+residual`. */
   readonly name: string;
   readonly dispatches: readonly Dispatch[];

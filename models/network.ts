@@ -21,13 +21,7 @@ export interface ZeroPadStage {
   readonly pad: readonly [number, number, number, number];
 }
 
-/** Global average: `[N, H, W, C]` to `[N, 1, 1, C]`. What follows works on vectors. */
-export interface MeanStage {
-  readonly op: 'mean';
-  readonly name: string;
-}
-
-export type NetworkStage = Stage | ZeroPadStage | MeanStage;
+export type NetworkStage = Stage | ZeroPadStage;
 
 /** A convolution's batch norm in the checkpoint; the graph has it folded into filter and bias. */
 export interface BatchNorm {
@@ -138,6 +132,7 @@ export const maxPool = (name: string, size: number, stride: number, pad: PoolSta
   stage: {op: 'pool', name, mode: 'max', kernel: [size, size], stride: [stride, stride], pad},
 });
 
+/** What follows works on vectors. */
 export const mean = (): Layer => ({stage: {op: 'mean', name: 'mean'}});
 
 /** A dense layer on a vector, with a bias. */

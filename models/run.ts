@@ -52,7 +52,6 @@ function runLayer(
   unitInput: tf.Tensor4D,
   values: ReadonlyMap<string, Float32Array>,
 ): tf.Tensor4D {
-  if (stage.op === 'mean') return tf.mean(x, [1, 2], true);
   if (stage.op === 'zeropad') {
     const [top, bottom, left, right] = stage.pad;
     return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]); // prettier-ignore

@@ -74,12 +74,11 @@ function traceLayer(
     }));
     return {...plain, output, weights, macs: definition.macs(stage, input, output)};
   }
-  if (stage.op === 'mean') return {...plain, output: [input[0], 1, 1, input[3]]};
   return stage.op === 'zeropad' ? {...plain, output: padded(stage, input)} : plain;
 }
 
 const isSimple = (stage: NetworkStage): stage is SimpleStage =>
-  stage.op !== 'residual' && stage.op !== 'mean' && stage.op !== 'zeropad';
+  stage.op !== 'residual' && stage.op !== 'zeropad';
 
 /** The stages that `ops` knows too. */
 export const isStage = (stage: NetworkStage): stage is Stage => stage.op === 'residual' || isSimple(stage);

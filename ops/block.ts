@@ -105,6 +105,18 @@ export interface PoolStage {
   readonly pad: 'same' | 'valid';
 }
 
+/** Mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`. A dense layer behind it is a pointwise stage. */
+export interface MeanStage {
+  readonly op: 'mean';
+  readonly name: string;
+}
+
+/** Always last: the block gives `[N, C]` instead of `[N, 1, 1, C]`. */
+export interface FlattenStage {
+  readonly op: 'flatten';
+  readonly name: string;
+}
+
 /** Zero channels appended until there are `channels` of them (BlazeFace's shortcut). */
 export interface PadChannelsStage {
   readonly op: 'padchannels';
@@ -136,6 +148,8 @@ export type Stage =
   | ConcatStage
   | PoolStage
   | PadChannelsStage
+  | MeanStage
+  | FlattenStage
   | ResidualStage;
 export type StageOp = Stage['op'];
 

@@ -4,6 +4,7 @@ import {convFirstSpec} from './conv_first.js';
 import {convNextSpec} from './conv_next.js';
 import {feedForwardSpec} from './feed_forward.js';
 import {fusedMBConvSpec} from './fused_mb_conv.js';
+import {headSpec} from './head.js';
 import {layerNormSpec} from './layer_norm.js';
 import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
@@ -26,6 +27,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   convSpec,
   squeezeExciteSpec,
   layerNormSpec,
+  headSpec,
 ];
 
 export * from './activation.js';
@@ -36,6 +38,7 @@ export * from './conv_next.js';
 export * from './cost.js';
 export * from './feed_forward.js';
 export * from './fused_mb_conv.js';
+export * from './head.js';
 export * from './layer_norm.js';
 export * from './mb_conv.js';
 export * from './reference.js';

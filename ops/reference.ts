@@ -20,7 +20,7 @@ export interface ReferenceOptions extends Partial<ApplyOptions> {
 }
 
 /**
- * @param x `[N, H, W, C]`, float32.
+ * @param x `[N, H, W, C]`, float32. @returns a map, or `[N, C]` where the block ends in a flatten stage.
  * @param weights by input name, as `traceBlock(block, x.shape).weights` lists them; extra ones are an error.
  * @throws {BlockError} for a wrong rank, dtype, shape, or a missing or extra weight.
  */
@@ -29,7 +29,7 @@ export function reference(
   x: tf.Tensor,
   weights: BlockWeights,
   options: ReferenceOptions = {},
-): tf.Tensor4D {
+): tf.Tensor {
   checkTensors(block, x, weights);
   const blockInput = x as tf.Tensor4D; // checkTensors has seen the rank.
   const apply = {differentiable: options.differentiable ?? false};
@@ -42,6 +42,8 @@ export function reference(
           : applySimple(stage, current, blockInput, weights, apply);
       options.observe?.(stage, current);
     }
+    if (block.stages.at(-1)?.op === 'flatten')
+      return tf.reshape(current, [...traceBlock(block, x.shape).output]);
     // A block whose stages change nothing must still give a tensor of its own.
     return current === blockInput ? tf.clone(current) : current;
   });

@@ -25,7 +25,7 @@ export function runBlock(
   x: tf.Tensor,
   weights: BlockWeights,
   {precision = 'f32'}: RunOptions = {},
-): tf.Tensor4D {
+): tf.Tensor {
   if (!hasKernel(block.kind, tf.getBackend())) return reference(block, x, weights, {differentiable: true});
   checkTensors(block, x, weights);
   const ordered = traceBlock(block, x.shape).weights.map(({name}) => weights[name] as tf.Tensor);
@@ -42,7 +42,7 @@ export function runOrdered(
   stages: string,
   inputs: readonly tf.Tensor[],
   {precision = 'f32'}: RunOptions = {},
-): tf.Tensor4D {
+): tf.Tensor {
   const call = readCall(kind, inputs, {stages});
   const {block} = call;
   const source = call.x as tf.Tensor; // readCall hands back the tensors it was given.
@@ -57,7 +57,7 @@ const runKernel = (
   kind: string,
   attrs: {stages: string; precision: Precision},
   inputs: readonly tf.Tensor[],
-): tf.Tensor4D => tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, attrs);
+): tf.Tensor => tf.engine().runKernel(kind, inputs as unknown as tf.NamedTensorMap, attrs);
 
 /** Whether a kernel of that name is registered for the backend; TF.js's own type says there always is one. */
 export const hasKernel = (kind: string, backend: string): boolean =>

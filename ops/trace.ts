@@ -27,7 +27,8 @@ export interface TracedStage {
 export interface Trace {
   readonly stages: readonly TracedStage[];
   readonly input: Shape4D;
-  readonly output: Shape4D;
+  /** `[N, H, W, C]`, or `[N, C]` behind a flatten stage. */
+  readonly output: readonly number[];
   /** All weights, and the map of a residual that is given one, in the order in which a graph node lists them behind `x`. */
   readonly weights: readonly WeightInfo[];
 }
@@ -64,7 +65,8 @@ function walk(block: Block, input: readonly number[]): Trace {
   }
   const weights = stages.flatMap((traced) => traced.weights);
   checkNames(block, weights);
-  return {stages, input: shape, output: current, weights};
+  const isVector = block.stages.at(-1)?.op === 'flatten';
+  return {stages, input: shape, output: isVector ? [current[0], current[3]] : current, weights};
 }
 
 /** Two stages of one name would read each other's weights. */

@@ -99,12 +99,12 @@ export class WeightReader {
 }
 
 /** Runs a typed op: checks the stages against the spec, drops absent weights, and runs the block. */
-export function runTyped(
+function run(
   spec: BlockSpec,
   stages: readonly (Stage | false)[],
   x: tf.Tensor,
   weights: OptionalWeights,
-): tf.Tensor4D {
+): tf.Tensor {
   const block = {kind: spec.kind, stages: stages.filter((stage) => stage !== false)};
   checkBlock(spec, block, x.shape);
   const present = Object.entries(weights).filter(
@@ -113,3 +113,9 @@ export function runTyped(
   const named: BlockWeights = Object.fromEntries(present);
   return runBlock(block, x, named);
 }
+
+/** A typed op that gives a map: its stages have no flatten. */
+export const runTyped = (...call: Parameters<typeof run>): tf.Tensor4D => run(...call) as tf.Tensor4D;
+
+/** A typed op that gives a vector: its stages end in flatten. */
+export const runToVector = (...call: Parameters<typeof run>): tf.Tensor2D => run(...call) as tf.Tensor2D;

@@ -25,7 +25,7 @@ import {oracleBlock} from './support/oracle.js';
 import {seededRandom, seededTensors} from './support/random.js';
 import {shrunkCases} from './support/small_cases.js';
 
-type Run = (block: Block, inputs: readonly tf.Tensor[]) => tf.Tensor4D;
+type Run = (block: Block, inputs: readonly tf.Tensor[]) => tf.Tensor;
 
 const byOp: Run = ({kind, stages}, inputs) => runOrdered(kind, encodeStages(stages), inputs);
 

@@ -9,6 +9,7 @@ import {
   convNext,
   fusedMBConv,
   feedForward,
+  head,
   layerNorm,
   squeezeExcite,
   mbConv,
@@ -26,7 +27,7 @@ import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {expectNoLeak} from './support/expect_no_leak.js';
 
-type TypedOp = (x: tf.Tensor4D, weights: never, options?: never) => tf.Tensor4D;
+type TypedOp = (x: tf.Tensor4D, weights: never, options?: never) => tf.Tensor;
 
 interface Row {
   readonly name: string;
@@ -392,6 +393,33 @@ const RES_NET: readonly Row[] = [
     options: {gate: 'hardsigmoid', residual: true, activationAfter: 'relu'},
     input: [2, 3, 2, 6],
     stages: [gateStage(2, 'relu', 'hardsigmoid'), residualStage([], 'relu')],
+  },
+  {
+    name: 'head with all it can have',
+    kind: 'BlockHead',
+    op: head,
+    options: {activation: 'relu6', hiddenActivation: 'prelu', epsilon: 1e-3},
+    input: [2, 3, 2, 4],
+    stages: [
+      dense('conv', 6, 'relu6'),
+      {op: 'mean', name: 'mean'},
+      {op: 'layernorm', name: 'norm', epsilon: 1e-3, affine: true},
+      dense('hidden', 5, 'prelu'),
+      dense('dense', 3),
+      {op: 'flatten', name: 'flatten'},
+    ],
+  },
+  {
+    name: 'head with a plain norm alone',
+    kind: 'BlockHead',
+    op: head,
+    options: {epsilon: 1e-6},
+    input: [1, 3, 2, 4],
+    stages: [
+      {op: 'mean', name: 'mean'},
+      {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: false},
+      {op: 'flatten', name: 'flatten'},
+    ],
   },
   {
     name: 'layerNorm',

@@ -51,7 +51,7 @@ export interface DispatchPlan {
 interface Explained {
   readonly block: string;
   readonly input: Shape4D;
-  readonly output: Shape4D;
+  readonly output: readonly number[];
   /** Of all dispatches, in microseconds. */
   readonly estimate: number;
   readonly waterline: number;

@@ -6,6 +6,7 @@
 import {type Block, type ResidualStage, type ShortcutStage, type Stage, traceBlock} from '../../ops/index.js';
 import type {BufferName, Plan} from '../plan.js';
 import {pointwise, spatial} from './lower_convolutions.js';
+import {dense, mean, vectorsAlone} from './lower_head.js';
 import {blur, pool} from './lower_resampling.js';
 import {gate, grn, momentsOf, normalize} from './lower_statistics.js';
 import {type Ending, Lowering, type Rows} from './lowering.js';
@@ -16,7 +17,11 @@ export function lowerBlock(block: Block, input: readonly number[], tiling: Tilin
   const trace = traceBlock(block, input);
   const map = trace.stages.find(({stage}) => stage.op === 'residual' && stage.given)?.output;
   const lowering = new Lowering(trace.input, tiling, map);
-  lowerStages(lowering, block.stages);
+  // A vector has the bytes of its 1×1 map.
+  lowerStages(
+    lowering,
+    block.stages.filter(({op}) => op !== 'flatten'),
+  );
   return {
     block,
     input: trace.input,
@@ -60,10 +65,15 @@ function lowerStage(
 ): Rows {
   switch (stage.op) {
     case 'pointwise':
+      if (rows.vectors) return dense(lowering, stage, rows, rows.vectors, into);
       return pointwise(lowering, stage, rows, ending, into);
     case 'spatial':
       return spatial(lowering, stage, rows, ending, into);
+    case 'mean':
+      return endVectors(lowering, mean(lowering, rows), ending, into);
     case 'layernorm':
+      if (rows.vectors)
+        return endVectors(lowering, {...rows, vectors: {...rows.vectors, norm: stage}}, ending, into);
       // Only a matrix product normalises as it ends; anything else is given the normal map.
       return ending.next?.op === 'pointwise'
         ? {...rows, norm: {...momentsOf(lowering, rows), stage}}
@@ -84,6 +94,7 @@ function lowerStage(
       return join(lowering, rows, stage, into);
     case 'pool':
       return pool(lowering, stage, rows, into);
+    case 'flatten':
     case 'scale':
     case 'padchannels':
       throw new Error(`A '${stage.op}' stage has no kernel in this place.`); // The specs allow none there.
@@ -97,6 +108,10 @@ function shortcutOf(lowering: Lowering, residual: ResidualStage): Rows {
       : lowerStage(lowering, stage, rows, {}, undefined);
   return residual.given ? lowering.map : residual.shortcut.reduce(step, lowering.input);
 }
+
+/** Mean and norm are the next dense layer's to do; where the block ends with them they are a dispatch. */
+const endVectors = (lowering: Lowering, rows: Rows, {next}: Ending, into: BufferName | undefined): Rows =>
+  rows.vectors && next === undefined ? vectorsAlone(lowering, rows, rows.vectors, into) : rows;
 
 function closeGate(lowering: Lowering, rows: Rows, into: BufferName | undefined): Rows {
   return into === undefined ? rows : join(lowering, rows, undefined, into);

@@ -74,7 +74,11 @@ function emitGate(
   return scales;
 }
 
-function sumsOf(lowering: Lowering, rows: Rows, squared: boolean): {buffer: BufferName; parts: number} {
+export function sumsOf(
+  lowering: Lowering,
+  rows: Rows,
+  squared: boolean,
+): {buffer: BufferName; parts: number} {
   const [n, h, w] = rows.shape;
   const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
   const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);

@@ -15,6 +15,7 @@ import {
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
+import type {Vectors} from './lower_head.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import type {MatrixKernel, RowKernel} from './wgsl/index.js';
 
@@ -36,6 +37,8 @@ export interface Rows {
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
   /** These rows are to be expanded by a 1×1 convolution as they are read; 'shape' is that of the expansion. */
   readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
+  /** Not a map but vectors, as partial sums over pixels. */
+  readonly vectors?: Vectors;
   /** The block's input is to be read behind these channels. */
   readonly joined?: boolean;
 }

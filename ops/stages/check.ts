@@ -67,6 +67,8 @@ const FIELDS: {readonly [Op in StageOp]: FieldsOf<Extract<Stage, {op: Op}>>} = {
   concat: {},
   pool: {mode: oneOf('max', 'avg'), kernel: pair, stride: pair, pad: stockPad},
   padchannels: {channels: count},
+  mean: {},
+  flatten: {},
   residual: {shortcut: stages, activation},
 };
 
@@ -78,6 +80,11 @@ const NAME = /^[a-z][a-z0-9]*$/;
 /** @throws {BlockError} for an unknown stage, or a field that holds something else than its type. */
 export function checkStages(kind: string, list: readonly Stage[]): void {
   for (const stage of list) checkStage(kind, stage);
+  const early = list.find(({op}, i) => op === 'flatten' && i < list.length - 1);
+  if (early)
+    throw new BlockError(
+      `${kind}.${early.name}: a stage stands behind it; flatten can only be the last one.`,
+    );
 }
 
 function checkStage(kind: string, stage: Stage): void {

@@ -6,6 +6,7 @@ import {pointwise} from './pointwise.js';
 import {blurPool, pool} from './resample.js';
 import {spatial} from './spatial.js';
 import type {StageDefinition} from './stage.js';
+import {flatten, mean} from './vectors.js';
 
 export type SimpleStage = Exclude<Stage, ResidualStage>;
 
@@ -21,6 +22,8 @@ const DEFINITIONS: {readonly [Op in SimpleStage['op']]: StageDefinition<Extract<
   concat,
   pool,
   padchannels: padChannels,
+  mean,
+  flatten,
 };
 
 /** The definition of `stage`'s kind; checkStages has seen that there is one. */

@@ -18,5 +18,8 @@ export function blockShape(block: Block, input: Shape | undefined): Shape | unde
   if (input?.length !== 4 || c < 1) return undefined;
   const isOpen = h < 1 || w < 1;
   const {output} = traceBlock(block, [n < 1 ? 1 : n, isOpen ? 64 : h, isOpen ? 64 : w, c]);
-  return [n, isOpen ? -1 : output[1], isOpen ? -1 : output[2], output[3]];
+  const [, height = 1, width = 1, channels = 1] = output;
+  if (output.length === 2) return [n, output[1] ?? -1];
+  const isMean = block.stages.some(({op}) => op === 'mean');
+  return isOpen && !isMean ? [n, -1, -1, channels] : [n, height, width, channels];
 }

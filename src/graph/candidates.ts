@@ -38,7 +38,7 @@ export interface Candidate {
   readonly nodes: readonly CanonicalNode[];
   /** Estimated shapes, for costs. */
   readonly inputShape: Shape4D;
-  readonly outputShape: Shape4D;
+  readonly outputShape: readonly number[];
 }
 
 /** Why stages that fit a spec are no block of the graph they stand in. */
@@ -116,7 +116,8 @@ function tryCut(
         needed: 'rank 4',
       },
     };
-  const fit = fitSpec(spec, growing.stages, channelsInto(growing.stages, inputShape[3]));
+  const stages = withFlatten(around, growing);
+  const fit = fitSpec(spec, stages, channelsInto(stages, inputShape[3]));
   if ('misfit' in fit) return fit;
   const escape = escapeOf(overlay, growing.nodes) ?? alteredAt(overlay, growing.nodes, input);
   if (escape) return {misfit: escape};
@@ -125,10 +126,11 @@ function tryCut(
   const [dispatches, least] = [dispatchesOf(around, growing.nodes) - pools, leastOf(overlay, spec, growing)];
   if (dispatches < least)
     return {misfit: noGain(growing, `${dispatches} dispatches of TF.js`, `at least ${least}`)};
-  const named = nameStages(growing, fit.slots);
+  const named = nameStages({...growing, stages}, fit.slots);
   const block: Block = {kind: spec.kind, stages: named.stages};
   try {
     const trace = traceBlock(block, inputShape);
+    checkRank(around, growing.nodes, trace.output);
     const weights = trace.weights.map(({name, shape, isMap}): BlockInput => {
       if (isMap && growing.map) return {name, map: growing.map};
       return {name, weight: weightAs(named.weights.get(name), name, shape)};
@@ -149,6 +151,12 @@ function tryCut(
       },
     };
   }
+}
+
+/** A value of rank 2 is that of a block which ends in a vector. */
+function withFlatten({nominal}: Surroundings, {stages, nodes}: Growing): readonly Stage[] {
+  const rank = nominal.shape(valueOf(nodes.at(-1)?.name ?? ''))?.length;
+  return rank === 2 ? [...stages, {op: 'flatten', name: 'flatten'}] : stages;
 }
 
 const noGain = ({nodes}: Growing, found: string, needed: string): Misfit<RefusalReason> => ({
@@ -172,6 +180,19 @@ export function dispatchesOf({overlay, nominal}: Surroundings, nodes: readonly C
   const originals = [...names].flatMap((name) => overlay.graph.nodes.get(name) ?? []);
   if (!originals.every((node) => runsInTfjs(node, nominal))) return CANNOT_RUN;
   return originals.reduce((total, node) => total + stockDispatches(node, nominal), 0);
+}
+
+/** Rank 3 is neither a map nor the vector of a block. @throws {BlockError} */
+function checkRank(
+  {nominal}: Surroundings,
+  nodes: readonly CanonicalNode[],
+  output: readonly number[],
+): void {
+  const shape = nominal.shape(valueOf(nodes.at(-1)?.name ?? ''));
+  if (shape?.length !== output.length)
+    throw new BlockError(
+      `the value is of rank ${shape?.length ?? 'unknown'} but the block's of ${output.length}`,
+    );
 }
 
 function weightAs(weight: Weight | undefined, name: string, shape: readonly number[]): Weight {

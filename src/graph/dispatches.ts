@@ -128,6 +128,10 @@ function stageDispatches(stage: Stage): number {
       );
     case 'blurpool':
       return 6;
+    case 'mean':
+      return 2;
+    case 'flatten':
+      return 0;
     default:
       return 1;
   }

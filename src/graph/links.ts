@@ -25,7 +25,9 @@ const JOINS: ReadonlySet<string> = new Set(['add', 'concat']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
 /** Nothing of a block's kernels makes these and goes on. */
 const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels']);
-const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'gate', 'layernorm', 'grn', 'blurpool']);
+const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'mean', 'gate', 'layernorm', 'grn', 'blurpool']);
+/** Stages of a network's head, whose values may be vectors. */
+const HEADS: ReadonlySet<string> = new Set(['mean', 'layernorm', 'pointwise']);
 
 /** All links by node name, in the order of the graph. */
 export function linksOf(overlay: Overlay): ReadonlyMap<string, Link> {
@@ -52,7 +54,11 @@ function linkOf(
   depths: ReadonlyMap<string, number>,
 ): Link | undefined {
   const [a, b] = node.inputs;
-  if (!a || overlay.shape(valueOf(node.name))?.length !== 4) return undefined;
+  if (!a) return undefined;
+  if (overlay.shape(valueOf(node.name))?.length !== 4) {
+    const isBehindMean = node.op === 'mean' || isVector(links.get(a.node)?.node, links);
+    return HEADS.has(node.op) && isBehindMean ? {node, main: a} : undefined;
+  }
   if (node.form && STAGES.has(node.op)) return {node, main: a};
   if (JOINS.has(node.op) && b) {
     // The deeper operand has more layers behind it; a shortcut has few. But a sum can only end a layer that nothing else reads.
@@ -73,6 +79,12 @@ function canEndWith(overlay: Overlay, ref: Ref): boolean {
   return isStage && !overlay.isKept(node.name) && overlay.consumers(node.name).size === 1;
 }
 
+/** Whether a link's value is a mean over all pixels, or made of one by stages that keep it a vector. */
+function isVector(node: CanonicalNode | undefined, links: ReadonlyMap<string, Link>): boolean {
+  if (!node || !HEADS.has(node.op)) return false;
+  return node.op === 'mean' || isVector(links.get(node.inputs[0]?.node ?? '')?.node, links);
+}
+
 export function activationOfNode({
   form,
 }: CanonicalNode): {activation: Activation; alpha?: Weight} | undefined {
@@ -82,6 +94,7 @@ export function activationOfNode({
 }
 
 export function stepOf({form}: CanonicalNode): Step | undefined {
+  if (form?.op === 'mean') return {stage: {op: 'mean', name: 'mean'}, weights: {}};
   if (!form || !STAGES.has(form.op) || !('stage' in form)) return undefined;
   return {stage: form.stage, weights: form.weights};
 }

@@ -54,9 +54,10 @@ export function matchBlocks(around: Surroundings): Matches {
 /** Alone it does hardly any work for the bytes it moves; a full or 1×1 convolution alone is no loss. */
 const isDepthwise = (stage: Stage): boolean => stage.op === 'spatial' && stage.group === 1;
 
-/** A block of one convolution leaves that as alone as it was. */
-export const hasOneConv = ({block}: Candidate): boolean =>
-  block.stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1;
+/** A block of one convolution leaves that as alone as it was; a dense layer behind a mean is none. */
+export const hasOneConv = ({block: {stages}}: Candidate): boolean =>
+  stages.filter(({op}) => op === 'spatial' || op === 'pointwise').length === 1 &&
+  stages.every(({op}) => op !== 'mean');
 
 /** Full convolutions in a row without an add gain nothing by being one block: they count as so many. */
 const countOf = ({block: {stages}}: Candidate): number =>

@@ -29,6 +29,8 @@ export function missesOf(graph: Graph, overlay: Overlay, {blocks, tried}: Matche
     attempt.chain.forEach((link, position) => {
       const {name, form} = link.node;
       if (!isConv(form) || !isProduct(graph, link.node) || (fused.has(name) && !alone.has(name))) return;
+      // A dense layer on vectors that no head takes is one op already.
+      if (overlay.shape(link.main)?.length !== 4) return;
       const miss = missAt(overlay, attempt, link, position);
       if (!fused.has(name) || isNear(miss) || isDepthwise(link.node)) misses.push(miss);
     });

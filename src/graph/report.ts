@@ -23,7 +23,7 @@ export interface BlockReport {
   readonly stages: readonly string[];
   /** Names of the nodes it replaces. */
   readonly nodes: readonly string[];
-  /** `[N, H, W, C]`, with assumed sizes where the model leaves them open. */
+  /** `[N, H, W, C]`, with assumed sizes where the model leaves them open; the output may be `[N, C]`. */
   readonly input: readonly number[];
   readonly output: readonly number[];
   readonly macs: number;
@@ -155,6 +155,9 @@ export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: 
   };
 }
 
+const resolutionOf = (shape: readonly number[]): readonly number[] =>
+  shape.length === 4 ? shape.slice(1, 3) : [];
+
 export function missesInNoBlock(blocks: readonly BlockReport[], misses: readonly Miss[]): readonly Miss[] {
   const named = new Set(blocks.map(({at}) => at));
   return misses.filter(({at}) => !named.has(at));
@@ -168,10 +171,10 @@ export function stagesOf(
 ): readonly StageReport[] {
   const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
   const all = [
-    ...blocks.map(({at, output}) => ({at, resolution: output.slice(1, 3)})),
+    ...blocks.map(({at, output}) => ({at, resolution: resolutionOf(output)})),
     ...missesInNoBlock(blocks, misses).map(({at}) => {
       const shape = nominal.shape(valueOf(at)) ?? [];
-      return {at, resolution: shape.length === 4 ? shape.slice(1, 3) : []};
+      return {at, resolution: resolutionOf(shape)};
     }),
   ].sort((a, b) => (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0));
   const stages: {resolution: readonly number[]; parts: string[]}[] = [];

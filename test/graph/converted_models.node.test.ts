@@ -22,25 +22,43 @@ const ROOT = fileURLToPath(new URL('../../../test/fixtures/converted', import.me
 type Kinds = Readonly<Record<string, number>>;
 
 const EXPECTED: Readonly<Record<string, {readonly depthwise: number; readonly blocks: Kinds}>> = {
-  keras2_convnext_tiny_plain: {depthwise: 5, blocks: {BlockConvNeXt: 5, BlockConv: 4, BlockLayerNorm: 1}},
-  keras2_regnety: {depthwise: 0, blocks: {BlockBottleneck: 6, BlockConv: 1}},
-  keras_convnext_small_erfc: {depthwise: 7, blocks: {BlockConvNeXt: 7, BlockConv: 4, BlockLayerNorm: 1}},
-  keras_convnext_tiny: {depthwise: 6, blocks: {BlockConvNeXt: 6, BlockConv: 5}},
-  keras_convnext_v2: {depthwise: 5, blocks: {BlockConvNeXt: 5, BlockConv: 4, BlockLayerNorm: 1}},
-  keras_efficientnet_b0: {depthwise: 10, blocks: {BlockMBConv: 10, BlockConv: 3}},
-  keras_efficientnet_b0_plain: {depthwise: 8, blocks: {BlockMBConv: 8, BlockConv: 3}},
-  keras_efficientnet_b4: {depthwise: 10, blocks: {BlockMBConv: 10, BlockConv: 3}},
-  keras_efficientnet_v2_s: {depthwise: 9, blocks: {BlockFusedMBConv: 3, BlockMBConv: 9, BlockConv: 3}},
-  keras_mobilenet_v3_large: {depthwise: 10, blocks: {BlockSeparable: 1, BlockMBConv: 9, BlockConv: 3}},
-  keras_mobilenet_v3_large_plain: {depthwise: 10, blocks: {BlockSeparable: 1, BlockMBConv: 9, BlockConv: 3}},
-  keras_mobilenet_v3_small: {depthwise: 8, blocks: {BlockMBConv: 8, BlockConv: 4}},
+  keras2_convnext_tiny_plain: {
+    depthwise: 5,
+    blocks: {BlockConvNeXt: 5, BlockConv: 4, BlockLayerNorm: 1, BlockHead: 1},
+  },
+  keras2_regnety: {depthwise: 0, blocks: {BlockBottleneck: 6, BlockConv: 1, BlockHead: 1}},
+  keras_convnext_small_erfc: {
+    depthwise: 7,
+    blocks: {BlockConvNeXt: 7, BlockConv: 4, BlockLayerNorm: 1, BlockHead: 1},
+  },
+  keras_convnext_tiny: {depthwise: 6, blocks: {BlockConvNeXt: 6, BlockConv: 5, BlockHead: 1}},
+  keras_convnext_v2: {
+    depthwise: 5,
+    blocks: {BlockConvNeXt: 5, BlockConv: 4, BlockLayerNorm: 1, BlockHead: 1},
+  },
+  keras_efficientnet_b0: {depthwise: 10, blocks: {BlockMBConv: 10, BlockConv: 2, BlockHead: 1}},
+  keras_efficientnet_b0_plain: {depthwise: 8, blocks: {BlockMBConv: 8, BlockConv: 2, BlockHead: 1}},
+  keras_efficientnet_b4: {depthwise: 10, blocks: {BlockMBConv: 10, BlockConv: 2, BlockHead: 1}},
+  keras_efficientnet_v2_s: {
+    depthwise: 9,
+    blocks: {BlockFusedMBConv: 3, BlockMBConv: 9, BlockConv: 2, BlockHead: 1},
+  },
+  keras_mobilenet_v3_large: {
+    depthwise: 10,
+    blocks: {BlockSeparable: 1, BlockMBConv: 9, BlockConv: 1, BlockHead: 1},
+  },
+  keras_mobilenet_v3_large_plain: {
+    depthwise: 10,
+    blocks: {BlockSeparable: 1, BlockMBConv: 9, BlockConv: 1, BlockHead: 1},
+  },
+  keras_mobilenet_v3_small: {depthwise: 8, blocks: {BlockMBConv: 8, BlockConv: 2, BlockHead: 1}},
   keras_ssd_mobilenet_v2: {depthwise: 14, blocks: {BlockMBConv: 14, BlockConv: 4}},
-  nchw_mobile: {depthwise: 5, blocks: {BlockMBConv: 5, BlockConv: 1}},
-  nchw_mobile_plain: {depthwise: 5, blocks: {BlockMBConv: 5, BlockConv: 1}},
-  tf1_mobilenet_v1_pb: {depthwise: 5, blocks: {BlockSeparable: 1, BlockMBConv: 4}},
-  tf1_mobilenet_v2: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 2}},
-  tflite_mobile: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 1}},
-  tflite_mobile_plain: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 1}},
+  nchw_mobile: {depthwise: 5, blocks: {BlockMBConv: 5, BlockConv: 1, BlockHead: 1}},
+  nchw_mobile_plain: {depthwise: 5, blocks: {BlockMBConv: 5, BlockConv: 1, BlockHead: 1}},
+  tf1_mobilenet_v1_pb: {depthwise: 5, blocks: {BlockSeparable: 1, BlockMBConv: 4, BlockHead: 1}},
+  tf1_mobilenet_v2: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 1, BlockHead: 1}},
+  tflite_mobile: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 1, BlockHead: 1}},
+  tflite_mobile_plain: {depthwise: 6, blocks: {BlockMBConv: 6, BlockConv: 1, BlockHead: 1}},
 };
 /** The wasm backend runs no fused convolution whose bias is [1, 1, 1, C], as grappler leaves it here. */
 const ON_CPU: ReadonlySet<string> = new Set([

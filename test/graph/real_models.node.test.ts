@@ -59,7 +59,7 @@ describe('real models', () => {
     expect(report.depthwise).toEqual({total: 16, fused: 16});
     const kinds = report.blocks.map(({block}) => block);
     const mbConvs = Array<string>(16).fill('BlockMBConv');
-    expect(kinds).toEqual(['BlockConv', 'BlockConv', ...mbConvs, 'BlockConv']);
+    expect(kinds).toEqual(['BlockConv', 'BlockConv', ...mbConvs, 'BlockHead']);
     expect(
       report.blocks.slice(2, -1).every(({stages}) => stages.some((stage) => stage.startsWith('gate'))),
     ).toBe(true);
@@ -96,7 +96,14 @@ describe('real models', () => {
     const [expected, actual] = [original.predict(x) as tf.Tensor, fused.predict(x) as tf.Tensor];
     await expectClose(actual, expected, {tolerance: 1e-5});
     // A block is named after its last layer, so each can be compared with that layer.
-    const names = fused.report.blocks.map(({at}) => at);
+    const layersByName = new Set(original.layers.map(({name}) => name));
+    const [head, ...more] = fused.report.blocks.filter(({at}) => !layersByName.has(at));
+    // The head ends inside the last layer, in front of its softmax, which was compared.
+    expect([head?.block, head?.output, more.length]).toEqual(['BlockHead', [1, 5], 0]);
+    expect(head?.stages.map((stage) => stage.split(' ')[0])).toEqual(
+      ['conv', 'mean', 'hidden', 'hidden2', 'dense', 'flatten'], // prettier-ignore
+    );
+    const names = fused.report.blocks.map(({at}) => at).filter((at) => layersByName.has(at));
     const layers = model({
       inputs: original.inputs,
       outputs: names.map((name) => original.getLayer(name).output as SymbolicTensor),

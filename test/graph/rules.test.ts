@@ -10,6 +10,7 @@ import {onBackend} from '../support/environment.js';
 import type {RuleCase} from '../support/spelled_blocks.js';
 import {TestGraph} from '../support/test_graph.js';
 import {COMPOSITION_CASES} from './composition_cases.js';
+import {HEAD_CASES} from './head_cases.js';
 import {JOIN_CASES} from './join_cases.js';
 import {NORM_CASES} from './norm_cases.js';
 import {REARRANGED_CASES} from './rearranged_cases.js';
@@ -21,6 +22,7 @@ const CASES: readonly RuleCase[] = [
   ...NORM_CASES,
   ...JOIN_CASES,
   ...REARRANGED_CASES,
+  ...HEAD_CASES,
 ];
 
 function artifactsOf(build: RuleCase['build']): tf.io.ModelArtifacts {

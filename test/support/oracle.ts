@@ -56,6 +56,16 @@ function oracleStage(stage: Stage, x: OracleMap, blockInput: OracleMap, weights:
         k < c ? read(x, b, i, j, k) : read(blockInput, b, i, j, k - c),
       );
     }
+    case 'mean': {
+      const [n, h, w, c] = x.shape;
+      return fill([n, 1, 1, c], (b, _i, _j, k) => {
+        let sum = 0;
+        for (let i = 0; i < h; i++) for (let j = 0; j < w; j++) sum += read(x, b, i, j, k);
+        return sum / (h * w);
+      });
+    }
+    case 'flatten':
+      return x;
     case 'pool':
       return pool(x, stage);
     case 'padchannels':

@@ -1,6 +1,7 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, vectorAccess, vectorOutput} from './access.js';
+import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
@@ -31,6 +32,7 @@ const BODIES = {
     pieces: [epilogueText, depthwiseText, expandSource],
   },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
+  dense: {bindings: [read('weights')], pieces: [epilogueText, denseText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
   merge: {bindings: [read('weights')], pieces: [epilogueText, mergeText]},
   sum: {bindings: [write('sums')], pieces: [sumText]},

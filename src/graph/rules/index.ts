@@ -3,6 +3,7 @@ import {ACTIVATIONS} from './activations.js';
 import {ALONE} from './alone.js';
 import {FOLDING} from './folding.js';
 import {GATES} from './gates.js';
+import {HEADS} from './heads.js';
 import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
 import {REARRANGED} from './rearranged.js';
@@ -20,6 +21,6 @@ export const PHASES: readonly (readonly Rule[])[] = [
   SPELLING,
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
-  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES],
+  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES, ...HEADS],
   [...FOLDING, ...ALONE],
 ];

@@ -34,10 +34,16 @@ export const isPower =
     return sizeOf(power.shape) === 1 && valuesOf(power)[0] === exponent;
   };
 
+/** A map `[N, H, W, C]`, or the vector `[N, C]` of a network's head. */
+const hasChannels = (shape: readonly number[] | undefined): shape is readonly number[] =>
+  shape?.length === 4 || shape?.length === 2;
+
 /** Keeps the axis: `[N, H, W, 1]`. */
 function isChannelMean(match: Match): boolean {
-  const axes = [...valuesOf(match.constant('axes'))].map((axis) => (axis + 4) % 4);
-  return match.shape('x')?.length === 4 && axes.join() === '3' && match.outShape?.length === 4;
+  const x = match.shape('x');
+  if (!hasChannels(x)) return false;
+  const axes = [...valuesOf(match.constant('axes'))].map((axis) => (axis + x.length) % x.length);
+  return axes.join() === String(x.length - 1) && match.outShape?.length === x.length;
 }
 
 /** epsilon where the captured affine adds it and does no more. */
@@ -71,9 +77,10 @@ function normOf(
   gain: PerChannel = 1,
   offset: PerChannel = 0,
 ): Replacement | undefined {
-  const channels = match.shape('x')?.[3] ?? -1;
+  const x = match.shape('x');
+  const channels = x?.at(-1) ?? -1;
   const affine = gain !== 1 || offset !== 0;
-  if (match.shape('x')?.length !== 4 || (affine && channels < 1)) return undefined;
+  if (!hasChannels(x) || (affine && channels < 1)) return undefined;
   const {name} = match.root;
   const weights = affine
     ? {Gain: toWeight(gain, channels, `${name}/gain`), Offset: toWeight(offset, channels, `${name}/offset`)}
@@ -165,8 +172,8 @@ function byTrainingBatchNorm(match: Match): Replacement | undefined {
   const pixels = norm.inputs[0] && match.overlay.shape(norm.inputs[0]);
   const [from, to] = [match.shape('x'), match.outShape];
   const isTraining = flagAttr(norm.attrs, 'is_training') && textAttr(norm.attrs, 'data_format') === 'NCHW';
-  const isPixels = pixels?.length === 4 && pixels[0] === 1 && pixels[3] === 1 && pixels[2] === from?.[3];
-  if (!isTraining || !isPixels || from?.length !== 4 || to?.join() !== from.join()) return undefined;
+  const isPixels = pixels?.length === 4 && pixels[0] === 1 && pixels[3] === 1 && pixels[2] === from?.at(-1);
+  if (!isTraining || !isPixels || !hasChannels(from) || to?.join() !== from.join()) return undefined;
   if (from.filter((size) => size < 0).length > 1 || !isFilledWith(match, 1, 1) || !isFilledWith(match, 2, 0))
     return undefined;
   return normOf(match, numberAttr(norm.attrs, 'epsilon', 0.001));

@@ -5,7 +5,7 @@ import {combine, perChannel} from '../channel.js';
 import type {ConvForm, Curve, PerChannel, StageWeights} from '../forms.js';
 import {any, constant, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
-import {isNumeric, sizeOf, valuesOf, type Weight, withShape} from '../weights.js';
+import {isNumeric, makeWeight, sizeOf, valuesOf, type Weight, withShape} from '../weights.js';
 import {type Rule, rule} from './rule.js';
 
 const CONV = ['Conv2D', '_FusedConv2D'] as const;
@@ -141,9 +141,21 @@ function depthwise(match: Match): Replacement | undefined {
 function dense(match: Match): Replacement | undefined {
   const filter = match.constant('filter');
   const {attrs} = match.root;
-  const turned = ['transpose_a', 'transpose_b', 'adj_x', 'adj_y'].some((name) => flagAttr(attrs, name));
-  const [ci, co] = filter.shape;
-  return turned || filter.shape.length !== 2 ? undefined : pointwise(match, filter, [ci ?? 0, co ?? 0]);
+  const has = (...names: readonly string[]): boolean => names.some((name) => flagAttr(attrs, name));
+  const [rows, columns] = filter.shape;
+  if (rows === undefined || columns === undefined || filter.shape.length !== 2 || has('transpose_a', 'adj_x'))
+    return undefined;
+  return has('transpose_b', 'adj_y')
+    ? pointwise(match, turned(filter, rows, columns), [columns, rows])
+    : pointwise(match, filter, [rows, columns]);
+}
+
+/** `[rows, columns]` with its axes exchanged. */
+function turned(filter: Weight, rows: number, columns: number): Weight {
+  if (filter.dtype !== 'float32') return filter;
+  const values = valuesOf(filter);
+  const data = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)] ?? 0);
+  return makeWeight(`${filter.name}/turned`, [columns, rows], data);
 }
 
 const curve = (of: Curve): Replacement['form'] => ({op: 'activation', curve: of, factor: 1});
