@@ -75,8 +75,13 @@ export function gradientsOf(block: Block, x: tf.Tensor4D, weights: BlockWeights,
     const pass: Pass = {x, weights, suffixes, found: new Map(), besides: []};
     const main = goBack(
       pass,
-      stepsOf(pass, block.stages, () => x),
-      dy as tf.Tensor4D,
+      stepsOf(
+        pass,
+        block.stages.filter(({op}) => op !== 'flatten'),
+        () => x,
+      ),
+      // A vector has the values of its 1×1 map.
+      dy.rank === 2 ? tf.reshape(dy, [dy.shape[0], 1, 1, dy.shape[1] ?? 1]) : (dy as tf.Tensor4D),
     );
     const all = [main, ...pass.besides];
     return [all.length > 1 ? tf.addN(all) : main, ...names.map((name) => pass.found.get(name) as tf.Tensor)];

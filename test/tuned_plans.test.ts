@@ -120,8 +120,8 @@ describe('tuned plans', () => {
 describe('tile candidates', () => {
   const kernels = Object.keys(TILE_TABLE) as TiledKernel[];
 
-  for (const limits of [stockLimits, H200.limits]) {
-    it(`have legal workgroups and a finite estimate for every problem of the specs, ${limits.processors} processors`, () => {
+  for (const [name, limits] of Object.entries({'stock devices': stockLimits, 'an H200': H200.limits})) {
+    it(`have legal workgroups and a finite estimate for every problem of the specs, on ${name}`, () => {
       const device = {...H200, limits};
       const seen = new Set<string>();
       for (const {kind, cases} of BLOCK_SPECS) {

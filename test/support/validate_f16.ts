@@ -12,6 +12,8 @@ import {BLOCK_SPECS} from '../../ops/index.js';
 
 Object.assign(globalThis, globals);
 const gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+// Dawn ends when nothing refers to it any more, and takes its devices along.
+Object.assign(globalThis, {gpu});
 const adapter = await gpu.requestAdapter();
 const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
 const device = await adapter?.requestDevice({
@@ -40,7 +42,7 @@ const errors: string[] = [];
 for (const dispatch of dispatches.values()) {
   kernels[dispatch.kernel] = (kernels[dispatch.kernel] ?? 0) + 1;
   device.pushErrorScope('validation');
-  await cache.prepare([dispatch]).catch((error: unknown) => errors.push(String(error)));
+  cache.get(dispatch); // Not `prepare`: the null backend's threads now and then crash.
   const error = await device.popErrorScope();
   if (error) errors.push(error.message);
 }
