@@ -195,7 +195,7 @@ describe('block-fusion', () => {
   it('explains the plans of a model without a GPU, the same before and after conversion', () => {
     const {status, out} = run('inspect', EMOTION, '--explain');
     expect(status).toBe(0);
-    expect(out).toMatch(/^device: NVIDIA H200.*\n\d+ blocks: estimate .* µs, waterline .* µs\n/);
+    expect(out).toMatch(/^device: NVIDIA H200.*\n8 blocks: estimate .* µs, waterline .* µs\n/);
     expect(out).toMatch(/· pointwise\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /);
     const converted = join(folder, 'out');
     expect(run('convert', EMOTION, converted).status).toBe(0);

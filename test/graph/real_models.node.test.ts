@@ -82,8 +82,7 @@ describe('real models', () => {
     const [expected, actual] = [original.predict(x) as tf.Tensor, fused.predict(x) as tf.Tensor];
     await expectClose(actual, expected, {tolerance: 1e-5});
     expect(fused.report.macs.fused).toBe(fused.report.macs.total);
-    expect(fused.report.nodes.after).toBeLessThan(fused.report.nodes.before / 2);
-    expect(fused.report.dispatches.after).toBeLessThan(fused.report.dispatches.before);
+    expect(fused.report.dispatches.after).toBeLessThan(fused.report.dispatches.before / 2);
     tf.dispose([x, expected, actual]);
     original.dispose();
     fused.dispose();
