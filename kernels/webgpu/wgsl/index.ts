@@ -8,6 +8,7 @@ import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
+import {rowMomentsText} from './row_moments.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 
 const read = (name: string, element?: string): Binding => ({name, access: 'read', element});
@@ -17,11 +18,11 @@ const write = (name: string): Binding => ({name, access: 'write'});
 const BODIES = {
   pointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, pixelSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, pixelSource, matmulText],
   },
   convolution: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, windowSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, windowSource, matmulText],
   },
   depthwise: {
     bindings: [read('weights'), write('statistics')],
@@ -78,7 +79,8 @@ function matrixVariant(kernel: MatrixKernel, rows: 'float' | 'half'): [KernelNam
     read('norms'),
   ];
   const staging = rows === 'float' ? floatRows : halfRows;
-  const text = [vectorOutput, epilogueText, staging, MATRIX_SOURCES[kernel], matrixText].join('\n');
+  const pieces = [vectorOutput, epilogueText, rowMomentsText, staging, MATRIX_SOURCES[kernel], matrixText];
+  const text = pieces.join('\n');
   return [`${kernel}.${rows}`, {bindings, text, directives: MATRIX_DIRECTIVES}];
 }
 

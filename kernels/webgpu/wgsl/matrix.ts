@@ -136,19 +136,8 @@ fn main(
 }
 `;
 
-/** Mean and 1/σ of a pixel that came in raw, merged from NORM_BLOCKS blocks of channels as in wgsl/matmul.ts. */
-const momentsText = /* wgsl */ `
-fn momentsOf(pixel: u32) -> vec2f {
-  var total = norms[pixel * NORM_BLOCKS].xyz;
-  for (var b = 1u; b < NORM_BLOCKS; b++) {
-    let part = norms[pixel * NORM_BLOCKS + b].xyz;
-    let count = total.z + part.z;
-    let delta = part.x - total.x;
-    total = vec3f(total.x + delta * part.z / count, total.y + part.y + delta * delta * total.z * part.z / count, count);
-  }
-  return vec2f(total.x, inverseSqrt(total.y / total.z + NORM_EPSILON));
-}
-
+/** From channels as loaded to operands. */
+const operandsText = /* wgsl */ `
 // Eight channels of a pixel, as loaded, to what the product takes. The conversion waits until the values are put into workgroup
 // memory: made at the load, it would wait for it, and nothing would be in flight during the products.
 fn halvesOf(low: vec4f, high: vec4f, factors: Factors) -> vec4u {
@@ -185,7 +174,7 @@ fn factorsOf(image: u32, c8: u32, moments: vec2f) -> Factors {
 
 /** Rows of x in f32. */
 export const floatRows =
-  momentsText +
+  operandsText +
   /* wgsl */ `
 struct Loaded {
   low: vec4f,
@@ -203,7 +192,7 @@ fn staged(loaded: Loaded) -> vec4u { return halvesOf(loaded.low, loaded.high, lo
 
 /** Rows of x in f16, eight halves a vector; they pass as they are where nothing stands before the product. */
 export const halfRows =
-  momentsText +
+  operandsText +
   /* wgsl */ `
 struct Loaded {
   halves: vec4u,
