@@ -2,14 +2,15 @@
  * Captured predictions against uncaptured ones, bit by bit, over changing inputs; and that neither tensors nor GPU bytes grow.
  *
  *   node dist/benchmarks/capture_equality.js [MODEL…] [--models=NAME,…] [--predictions=1000] [--variants=stock,fused]
- *     [--where=node,chromium] [--seconds=5] [--chromium=COMMAND] [--dawn=FEATURES] [--json=FILE] [--bundle]
+ *     [--where=node,chromium] [--seconds=3] [--adapter=TEXT] [--chromium=COMMAND] [--dawn=FEATURES] [--json=FILE]
+ *     [--bundle]
  *
  * MODEL as in capture.js; without any: all of npm @vladmandic/human, nsfwjs, EfficientNet-B0, ConvNeXt-T. Each has as many inputs as
  * TF.js answers in --seconds, 50 at least; the captured predictions go through them in shuffled order, several on their way at once, and
  * 50 uncaptured ones run once more in between. A row is printed, and FILE written, as soon as a model is done; rows that FILE has of
  * other models or places stay.
  *
- * COMMAND starts a headless Chromium with WebGPU when flags and an URL follow; without it the installed Chromium runs on SwiftShader.
+ * Where the adapter's description lacks TEXT nothing runs: a browser falls back to software without a word. COMMAND starts a headless Chromium with WebGPU when flags and an URL follow; without it the installed Chromium runs on SwiftShader.
  * `--bundle` only writes the page's script, for a machine without esbuild. FEATURES are Dawn's, for Node: disable_workgroup_init makes
  * SwiftShader start sooner. The exit code is 1 where a prediction differs or something grows.
  */
@@ -23,6 +24,7 @@ import {bundlePage, runInChromium} from './chromium_page.js';
 import {
   type EqualityPlan,
   equalityRows,
+  expectAdapter,
   type EqualityRow,
   type FailedRow,
   passes,
@@ -37,7 +39,8 @@ const {values: options, positionals} = parseArgs({
     predictions: {type: 'string', default: '1000'},
     variants: {type: 'string', default: 'stock,fused'},
     where: {type: 'string', default: 'node,chromium'},
-    seconds: {type: 'string', default: '5'},
+    seconds: {type: 'string', default: '3'},
+    adapter: {type: 'string', default: ''},
     chromium: {type: 'string'},
     dawn: {type: 'string', default: ''},
     json: {type: 'string'},
@@ -85,6 +88,7 @@ async function inNode(models: readonly string[]): Promise<void> {
   const adapter = `${vendor} ${architecture} ${description}`.trim();
   const place = `Node ${process.versions.node}`;
   say(`${place}: ${adapter}${isSoftware ? ', a CPU rasteriser' : ''}`);
+  expectAdapter(adapter, options.adapter);
   const reporter = {place, adapter, say, onRow};
   for (const name of models) await equalityRows(name, () => loadModel(name), {plan, reporter});
   webgpu.dispose();
@@ -102,7 +106,10 @@ async function main(): Promise<number> {
   // Chromium first: Node's GPU must not be busy meanwhile.
   if (places.includes('chromium')) {
     await bundlePage();
-    await runInChromium({models, plan}, {load: loadArtifacts, command: options.chromium, say, onRow});
+    await runInChromium(
+      {models, plan, wantedAdapter: options.adapter},
+      {load: loadArtifacts, command: options.chromium, say, onRow},
+    );
   }
   if (places.includes('node')) await inNode(models);
   console.table(rows.map(printable));

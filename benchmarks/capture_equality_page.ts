@@ -4,12 +4,14 @@ import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs-backend-webgpu';
 import {registerBlockKernels} from '../src/register.js';
 import {openModel} from './benchmark_model.js';
-import {type EqualityPlan, equalityRows} from './equality_table.js';
+import {type EqualityPlan, equalityRows, expectAdapter} from './equality_table.js';
 
 /** What the server asks for. */
 export interface PageTask {
   readonly models: readonly string[];
   readonly plan: EqualityPlan;
+  /** Empty for any. */
+  readonly wantedAdapter: string;
 }
 
 /** The server gives a page up that is silent for longer. */
@@ -27,7 +29,7 @@ async function artifactsFrom(index: number): Promise<tf.io.ModelArtifacts> {
 }
 
 async function main(): Promise<void> {
-  const {models, plan} = (await (await fetch('/task')).json()) as PageTask;
+  const {models, plan, wantedAdapter} = (await (await fetch('/task')).json()) as PageTask;
   if (!(await tf.setBackend('webgpu'))) throw new Error('The webgpu backend did not start.');
   registerBlockKernels();
   const adapter = await navigator.gpu.requestAdapter({powerPreference: 'high-performance'});
@@ -39,6 +41,7 @@ async function main(): Promise<void> {
     onRow: (row: unknown) => post('/row', row),
   };
   reporter.say(`${place}: ${reporter.adapter}${adapter?.info.isFallbackAdapter ? ', a CPU rasteriser' : ''}`);
+  expectAdapter(reporter.adapter, wantedAdapter);
   for (const [index, name] of models.entries()) {
     const load = async () => openModel(name, await artifactsFrom(index));
     await equalityRows(name, load, {plan, reporter});

@@ -37,6 +37,12 @@ export interface Reporter {
   readonly onRow: (row: EqualityRow | FailedRow) => void | Promise<void>;
 }
 
+/** @throws where `adapter` is another than asked for. */
+export function expectAdapter(adapter: string, wanted: string): void {
+  if (!adapter.toLowerCase().includes(wanted.toLowerCase()))
+    throw new Error(`The WebGPU adapter is '${adapter}', not '${wanted}' as --adapter says.`);
+}
+
 /** One row for each variant of a model; and one more where TF.js does not repeat itself, made to. A failure is a row too. */
 export async function equalityRows(
   name: string,
