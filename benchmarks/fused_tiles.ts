@@ -163,6 +163,13 @@ function weightsOf({block, input}: NetworkBlock): ReadonlyMap<string, Float32Arr
 /** What no kernel gives: shows which outputs were not written. */
 const SENTINEL = 1e30;
 
+/** A plan on buffers of its own, and the output of its first run. */
+interface Opened {
+  readonly out: Float32Array;
+  readonly steps: readonly TimedStep[];
+  readonly close: () => void;
+}
+
 class Runner {
   readonly #pipelines: PipelineCache;
   readonly #x: Float32Array;
@@ -174,8 +181,7 @@ class Runner {
     this.#weights = weightsOf(job);
   }
 
-  /** The output of one run, and what times the plan. */
-  async open(plan: Plan): Promise<{out: Float32Array; time: () => Promise<number>; close: () => void}> {
+  async open(plan: Plan): Promise<Opened> {
     const weights = packOnHost(plan.weights, this.#weights);
     const sentinels = new Float32Array(product(plan.output)).fill(SENTINEL);
     const buffers = new PlanBuffers(device, plan, {x: this.#x, weights, out: sentinels});
@@ -184,7 +190,7 @@ class Runner {
       return {kind: 'dispatch', pipeline, groups: [bindGroup], workgroups};
     });
     const out = await this.#outputOf(steps, buffers.get('out', ''), 4 * product(plan.output));
-    return {out, time: () => clock.microseconds(steps), close: () => buffers.destroy()};
+    return {out, steps, close: () => buffers.destroy()};
   }
 
   async #outputOf(steps: readonly TimedStep[], out: GPUBuffer, size: number): Promise<Float32Array> {
@@ -225,20 +231,25 @@ const tileText = (tile: Constants): string =>
     .map(([name, value]) => `${name}=${value}`)
     .join(' ');
 
+/** Clocks of an idle GPU are a third of a busy one's. */
+const WARM_UP_MS = 150;
+
 async function measure(job: Job, pipelines: PipelineCache): Promise<readonly Row[]> {
   const runner = new Runner(pipelines, job);
   const apart = await runner.open(job.apart);
-  const timed: {candidate: Candidate; microseconds: number; difference: number}[] = [];
-  const before = await apart.time();
+  const opened: {candidate: Candidate; one: Opened; difference: number}[] = [];
   for (const candidate of job.candidates) {
     const one = await runner.open(candidate.plan);
-    const difference = differenceOf(one.out, apart.out);
-    timed.push({candidate, microseconds: await one.time(), difference});
-    one.close();
+    opened.push({candidate, one, difference: differenceOf(one.out, apart.out)});
   }
-  // Clocks may have risen meanwhile.
-  const apartMicroseconds = Math.min(before, await apart.time());
-  apart.close();
+  // From here on without gaps.
+  await clock.warmUp(apart.steps, WARM_UP_MS);
+  const before = await clock.microseconds(apart.steps);
+  const timed: {candidate: Candidate; microseconds: number; difference: number}[] = [];
+  for (const {candidate, one, difference} of opened)
+    timed.push({candidate, difference, microseconds: await clock.microseconds(one.steps)});
+  const apartMicroseconds = Math.min(before, await clock.microseconds(apart.steps));
+  for (const {close} of [apart, ...opened.map(({one}) => one)]) close();
   const {network, name, count, input} = job;
   console.log(
     `${network} b${input[0]} ${name} ×${count}: apart ${apartMicroseconds.toFixed(1)} us (${job.apart.name})`,
@@ -278,6 +289,17 @@ function summary(network: string, batch: number, rows: readonly Row[]): string {
   return `== ${network} batch ${batch}: ${blocks.size} blocks with a run, apart ${sum('apart').toFixed(1)} us, with the best ${sum('best').toFixed(1)} us`;
 }
 
+/** The job with those of its candidates that the device takes; all compile side by side. */
+async function compiling(job: Job, pipelines: PipelineCache): Promise<Job> {
+  const ended = await Promise.allSettled(job.candidates.map(({plan}) => pipelines.prepare(plan.dispatches)));
+  const candidates = job.candidates.filter((candidate, at) => {
+    const one = ended[at];
+    if (one?.status === 'rejected') console.log(`REFUSED ${job.name} ${tileText(candidate.tile)}: ${String(one.reason)}`); // prettier-ignore
+    return one?.status === 'fulfilled';
+  });
+  return {...job, candidates};
+}
+
 const rows: Row[] = [];
 const leftOut: string[] = [];
 for (const network of values.networks.split(',')) {
@@ -291,13 +313,13 @@ for (const network of values.networks.split(',')) {
       continue;
     }
     const pipelines = new PipelineCache(device);
-    const plans = jobs.flatMap(({apart, candidates}) => [apart, ...candidates.map(({plan}) => plan)]);
     const start = performance.now();
-    await pipelines.prepare(plans.flatMap(({dispatches}) => dispatches));
+    await pipelines.prepare(jobs.flatMap(({apart}) => apart.dispatches));
+    const compiled = await Promise.all(jobs.map((job) => compiling(job, pipelines)));
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     console.log(`${network} b${batch}: ${all.length - jobs.length} blocks have no such run; compiled in ${seconds} s`); // prettier-ignore
     const own: Row[] = [];
-    for (const job of jobs) {
+    for (const job of compiled) {
       if (performance.now() > deadline) leftOut.push(`${network} b${batch} ${job.name}`);
       else own.push(...(await measure(job, pipelines)));
     }
