@@ -224,24 +224,25 @@ const PARTS = [1, 2, 4, 8, 12, 16];
 export const partsFor = (chunks: number): readonly number[] =>
   PARTS.filter((parts) => parts <= chunks && divideUp(chunks, parts) * parts <= 1.15 * chunks);
 
-/** Keeps the tiles of least estimate: of those that differ in threads alone, one. */
-export class Shortlist<T extends ChunkTile> {
-  readonly #best = new Map<number, {tile: T; microseconds: number}>();
-
-  /** @param pixels a number that tells tiles of pixels apart. */
-  offer(tile: T, microseconds: number, pixels: number): void {
-    const key = (pixels * 32 + tile.PARTS) * 256 + tile.HIDDEN_CHUNK;
-    const best = this.#best.get(key);
-    if (!best || microseconds < best.microseconds) this.#best.set(key, {tile, microseconds});
+/**
+ * The tiles of least estimate, the lowest first: of those that differ in threads alone, one.
+ * @param pixels a number that tells tiles of pixels apart.
+ */
+export function shortlist<T extends ChunkTile>(
+  tiles: Iterable<T>,
+  estimateOf: (tile: T) => number,
+  pixels: (tile: T) => number,
+): readonly T[] {
+  const bests = new Map<number, {tile: T; microseconds: number}>();
+  for (const tile of tiles) {
+    const microseconds = estimateOf(tile);
+    const key = (pixels(tile) * 32 + tile.PARTS) * 256 + tile.HIDDEN_CHUNK;
+    if (microseconds < (bests.get(key)?.microseconds ?? Infinity)) bests.set(key, {tile, microseconds});
   }
-
-  /** The lowest estimate first. */
-  tiles(): readonly T[] {
-    return [...this.#best.values()]
-      .sort((a, b) => a.microseconds - b.microseconds)
-      .slice(0, MOST_CANDIDATES)
-      .map(({tile}) => tile);
-  }
+  return [...bests.values()]
+    .sort((a, b) => a.microseconds - b.microseconds)
+    .slice(0, MOST_CANDIDATES)
+    .map(({tile}) => tile);
 }
 
 /** Plans ask for the candidates of the same few problems over and over. */
