@@ -3,7 +3,10 @@ import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, vectorAccess, vectorOutput} from './access.js';
 import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
+import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {epilogueText} from './epilogue.js';
+import {feedForwardText} from './feed_forward.js';
+import {expandText, projectText} from './fused.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
@@ -31,6 +34,18 @@ const BODIES = {
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
     pieces: [epilogueText, depthwiseText, expandSource],
+  },
+  feedForward: {
+    bindings: [read('weights'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, projectText, expandText, feedForwardText],
+  },
+  depthwiseProject: {
+    bindings: [read('weights')],
+    pieces: [epilogueText, projectText, depthwiseProjectText, mapPatch],
+  },
+  expandDepthwiseProject: {
+    bindings: [read('weights')],
+    pieces: [epilogueText, projectText, expandText, depthwiseProjectText, expandedPatch],
   },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   dense: {bindings: [read('weights')], pieces: [epilogueText, denseText]},
