@@ -47,6 +47,7 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
   };
   return {
     matmul: {block: {kind: 'BlockConv', stages: [pointwiseStage('conv', 20)]}, input: [2, 5, 7, 12]},
+    convolution: {block: fullGated, input: [2, 5, 7, 8]},
     depthwise: {block: gated, input: [2, 9, 7, 12]},
     grouped: {
       block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 4, channels: 24})]},

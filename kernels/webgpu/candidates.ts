@@ -5,6 +5,7 @@
  */
 import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
+import {convolution} from './convolution_candidates.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {
   depthwiseCandidates,
@@ -39,6 +40,8 @@ export interface TileRow<Problem, Tile> {
   readonly candidates: (problem: Problem, limits: DeviceLimits) => readonly Tile[];
   /** Microseconds of the processors; launch and device memory apart. */
   readonly estimate: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Microseconds of the other dispatches that come with the tile, where their number depends on it; left out where it does not. */
+  readonly besides?: (tile: Tile, problem: Problem, context: EstimateContext) => number;
 }
 
 const FLOAT_BYTES = 4;
@@ -187,6 +190,7 @@ const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {
 
 export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, TileOf<K>>} = {
   matmul,
+  convolution,
   depthwise,
   grouped,
   normalize,

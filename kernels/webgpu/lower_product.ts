@@ -2,6 +2,7 @@
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp, roundUp, type WeightValue} from '../plan.js';
 import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import {winograd} from './lower_winograd.js';
 import {loadsOf, type MatmulTile} from './tiling.js';
 
 export interface Product {
@@ -27,14 +28,10 @@ export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, prod
 
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
   const {rows, shape} = product;
-  const taps = product.taps * rows.channels;
-  const k = rows.channels % 4 === 0 ? taps : roundUp(taps, 4);
-  const tile = lowering.tiling.matmul({
-    m: shape[0] * shape[1] * shape[2],
-    n: stage.channels,
-    k,
-    canPart: true,
-  });
+  const {kernel, stride, dilation} = stage;
+  const isHalf = lowering.tiling.half !== undefined;
+  const tile = lowering.tiling.convolution({input: rows.shape, shape, kernel, stride, dilation, isHalf});
+  if (tile.WINOGRAD) return winograd(lowering, stage, product, tile);
   const gathered = rows.channels % 4 === 0 ? 'convolution' : 'packedConvolution';
   return matmul(lowering, gathered, stage, product, tile);
 }

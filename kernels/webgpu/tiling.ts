@@ -4,6 +4,7 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
 import {
   bestOf,
   estimateMatmul,
@@ -23,6 +24,8 @@ export interface DeviceLimits {
   readonly maxComputeWorkgroupStorageSize: number;
   /** Independent processors (SMs, compute units), where known; WebGPU does not tell. */
   readonly processors: number;
+  /** Bytes of one buffer as a kernel sees it; 128 MiB, which every device has, unless given. */
+  readonly maxStorageBufferBindingSize?: number;
 }
 
 export const stockLimits: DeviceLimits = {
@@ -59,6 +62,8 @@ export interface Tiling {
   /** Where the plan is to hold f16 between its dispatches. */
   readonly half?: HalfTiling;
   matmul(problem: MatmulProblem): MatmulTile;
+  /** A full convolution: as one product that gathers its rows, or by Winograd's transforms. */
+  convolution(problem: ConvolutionProblem): ConvolutionTile;
   depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
   /** Undefined where expansion and depth-wise convolution are faster as two dispatches. */
   expandDepthwise(problem: ExpandProblem): ExpandTile | undefined;
@@ -205,6 +210,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
   return {
     matmul: (problem) =>
       matmulTileOf(bestOf(matmulCandidates(problem, limits), (t) => estimateMatmul(t, problem, limits))),
+    convolution: (problem) => convolutionTile(problem, limits),
     depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     expandDepthwise: (problem) => expandTile(problem, limits),
     grouped: ({shape}) => {

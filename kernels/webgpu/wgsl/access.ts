@@ -1,7 +1,8 @@
 /**
  * How the kernels read the block's input and write its output: four channels at a time, which needs channels in multiples of
  * four, or one by one. Each text defines readX, readResidual and writeOut over a row (a pixel) and a group of four channels.
- * loadX(at) is for rows whose channels are a multiple of four, which a kernel has the address of, in groups. Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
+ * loadX(at) is for a kernel that has the address, in groups, of rows whose channels are a multiple of four.
+ * Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
  */
 
 export const vectorInput = /* wgsl */ `

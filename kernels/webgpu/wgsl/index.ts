@@ -7,10 +7,11 @@ import {epilogueText} from './epilogue.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText} from './matmul.js';
-import {packedSource, pixelSource, windowSource} from './matmul_sources.js';
+import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {rowMomentsText} from './row_moments.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
+import {winogradInputText, winogradOutputText} from './winograd.js';
 
 const read = (name: string, element?: string): Binding => ({name, access: 'read', element});
 const write = (name: string): Binding => ({name, access: 'write'});
@@ -37,6 +38,12 @@ const BODIES = {
     pieces: [epilogueText, rowMomentsText, packedSource, matmulText],
     readsScalars: true,
   },
+  winogradInput: {bindings: [], pieces: [winogradInputText]},
+  winogradProduct: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, componentSource, matmulText],
+  },
+  winogradOutput: {bindings: [read('weights')], pieces: [epilogueText, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
     pieces: [epilogueText, depthwiseText, mapSource],

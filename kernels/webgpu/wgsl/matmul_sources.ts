@@ -27,6 +27,13 @@ fn readSource(row: Origin, k4: Tap) -> vec4f {
 /** A pointwise stage: a row is a pixel. */
 export const pixelSource = pixels + oneFilter;
 
+/** Winograd's products: a row is a transformed tile's component, of which each has a filter of its own. */
+export const componentSource =
+  pixels +
+  /* wgsl */ `
+fn filterOrigin(rowOrigin: u32) -> u32 { return FILTER / 4u + rowOrigin / COMPONENT_ROWS * (K * N4); }
+`;
+
 /** The origin of a row whose window may reach over the edges of the map. */
 const windowOrigin = /* wgsl */ `
 struct Origin {
