@@ -158,6 +158,31 @@ onBackend('webgpu', 'tuning', () => {
     expect(winner && winner.microseconds > 0).toBe(true);
   });
 
+  it('measures both forms of a full convolution, each with all of its dispatches', async () => {
+    const {device} = backend();
+    const block: Block = {kind: 'BlockConv', stages: [spatialStage('conv', {kernel: 3, group: 8, channels: 12})]}; // prettier-ignore
+    const tiling = tilingOf(device);
+    const [posed] = posedBy([lowerBlock(block, [1, 7, 6, 8], tiling)], tiling);
+    const contest = posed && contestOf(posed, tiling, {...H200, limits: limitsOf(device)});
+    const [setting] = contest?.settings ?? [];
+    if (!contest || !setting) throw new Error('A convolution has tiles to choose between.');
+    const winograd = contest.tiles.findIndex(({WINOGRAD}) => WINOGRAD === true);
+    expect(contest.tiles[0]?.['WINOGRAD']).toBe(false);
+    expect(setting.dispatches[winograd]?.map(({kernel}) => kernel)).toEqual(
+      ['winogradInput.vector', 'winogradProduct.vector', 'winogradOutput.vector'], // prettier-ignore
+    );
+    const two = <T>(all: readonly T[]): readonly T[] => all.filter((_, at) => at === 0 || at === winograd);
+    const settings = [{plans: two(setting.plans), dispatches: two(setting.dispatches)}];
+    const duel = {choice: contest.choice, tiles: two(contest.tiles), settings};
+    const pipelines = new PipelineCache(device);
+    await pipelines.prepare(dispatchesOf(duel));
+    const clock = new GpuClock(device);
+    const winner = await winnerOf(duel, clock, {device, pipelines});
+    clock.destroy();
+    expect(duel.tiles).toContain(winner?.tile ?? {});
+    expect(winner && winner.microseconds > 0).toBe(true);
+  });
+
   it('stops where its budget ends, and says so', async () => {
     const fused = await smallModel([5, 6, 8]);
     const report = await fused.tune(undefined, {device: H200, budgetMs: -1});
