@@ -28,6 +28,7 @@ export interface Estimate {
 
 export interface TileEstimate {
   readonly tile: Constants;
+  /** Its total has all dispatches that come with the tile: those of Winograd's transforms, or the merge of a sum's parts. */
   readonly estimate: Estimate;
 }
 
