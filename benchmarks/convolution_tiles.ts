@@ -1,11 +1,11 @@
 /**
- * Full convolutions of networks by both forms, in a few tiles each: checks each result against tf.conv2d on the same device, then
+ * Full convolutions of networks in every form, in a few tiles each: checks each result against tf.conv2d on the same device, then
  * times it by timestamps.
  *   node dist/benchmarks/convolution_tiles.js [--batches=1,8,32] [--networks=a,b] [--size=224] [--implicit=5] [--winograd=3]
  *     [--out=FILE] [--check]
  * --implicit and --winograd say how many tiles of each form are tried, those of least estimate first; --most=MINUTES ends it early;
  * --check compares and times nothing, which a CPU that plays the GPU would take hours for.
- * TFLOP/s are those of the convolution as defined, 2 · taps · C · N a pixel, for both forms. --out has
+ * TFLOP/s are those of the convolution as defined, 2 · taps · C · N a pixel, for every form. --out has
  * {form, input, shape, kernel, stride, m, n, k, tile, us, parts, estimate, difference} a row, which fit_tiles.py reads: `us` of all
  * dispatches, `parts` of each, `difference` the largest over the largest value of tf.conv2d.
  */
@@ -22,6 +22,8 @@ import {
   convolutionTile,
   estimateConvolution,
   implicitProduct,
+  isWinograd,
+  WINOGRAD_SIDES,
   winogradProduct,
 } from '../kernels/webgpu/convolution_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
@@ -101,11 +103,18 @@ function convolutions(): Convolution[] {
 const tileText = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS}: ConvolutionTile): string =>
   [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS].join('.');
 
+/** `winograd 4` is F(4×4, 3×3). */
+const formOf = ({WINOGRAD}: ConvolutionTile): string => (WINOGRAD ? `winograd ${WINOGRAD}` : 'implicit');
+
 /** The tiles of least estimate of one form; of those that differ in PARTS alone only the first. */
-function tilesToTry(problem: ConvolutionProblem, byWinograd: boolean, count: number): ConvolutionTile[] {
+function tilesToTry(
+  problem: ConvolutionProblem,
+  side: ConvolutionTile['WINOGRAD'],
+  count: number,
+): ConvolutionTile[] {
   const sizesOf = (tile: ConvolutionTile): string => tileText({...tile, PARTS: 1});
   const ranked = convolutionCandidates(problem, limits)
-    .filter(({WINOGRAD}) => WINOGRAD === byWinograd)
+    .filter(({WINOGRAD}) => WINOGRAD === side)
     .map((tile) => ({tile, estimate: estimateConvolution(tile, problem, limits)}))
     .sort((a, b) => a.estimate - b.estimate)
     .map(({tile}) => tile);
@@ -117,8 +126,8 @@ function tilesToTry(problem: ConvolutionProblem, byWinograd: boolean, count: num
 function jobOf(convolution: Convolution): Job {
   const {stage, input, problem} = convolution;
   const tiles = [
-    ...tilesToTry(problem, false, Number(values.implicit)),
-    ...tilesToTry(problem, true, Number(values.winograd)),
+    ...tilesToTry(problem, 0, Number(values.implicit)),
+    ...WINOGRAD_SIDES.flatMap((side) => tilesToTry(problem, side, Number(values.winograd))),
   ];
   const block = {kind: 'BlockConv', stages: [{...stage, name: 'spatial', bias: true, activation: LINEAR}]};
   const plans = tiles.map((tile) =>
@@ -224,14 +233,14 @@ async function measure(job: Job): Promise<number> {
   const measured = tiles.map((tile, at) => {
     const {us, parts} = timed[at] ?? {us: NaN, parts: []};
     const difference = apart[at] ?? Infinity;
-    const product = tile.WINOGRAD ? winogradProduct(problem, tile.TILE_M) : implicitProduct(problem);
+    const product = isWinograd(tile) ? winogradProduct(problem, tile) : implicitProduct(problem);
     const estimate = estimateConvolution(tile, problem, limits);
-    const form = tile.WINOGRAD ? 'winograd' : 'implicit';
+    const form = formOf(tile);
     rows.push({form, input, shape, kernel, stride, ...product, tile: tileText(tile), us, parts, estimate, difference}); // prettier-ignore
     return {tile, us, parts, difference, rate: operations / us / 1e6};
   });
-  const lineOf = (form: string, byWinograd: boolean): string[] => {
-    const own = measured.filter(({tile}) => tile.WINOGRAD === byWinograd).sort((a, b) => a.us - b.us);
+  const lineOf = (form: string): string[] => {
+    const own = measured.filter(({tile}) => formOf(tile) === form).sort((a, b) => a.us - b.us);
     const shown = own.map(({tile, us, parts, rate}) => {
       if (values.check) return tileText(tile);
       const each = parts.length > 1 ? ` (${parts.map((part) => part.toFixed(1)).join(' + ')})` : '';
@@ -240,12 +249,11 @@ async function measure(job: Job): Promise<number> {
     return own.length > 0 ? [`  ${form}: ${shown.join(' | ')}`] : [];
   };
   const worst = Math.max(...apart);
-  const chosen = convolutionTile(problem, limits).WINOGRAD ? 'winograd' : 'implicit';
+  const chosen = formOf(convolutionTile(problem, limits));
   console.log(
     [
       `${name} [${input.join(', ')}] → [${shape.join(', ')}] ${kernel.join('×')} stride ${stage.stride[0]}: worst difference ${worst.toExponential(1)}, chosen ${chosen}`,
-      ...lineOf('implicit', false),
-      ...lineOf('winograd', true),
+      ...['implicit', 'winograd 2', 'winograd 4'].flatMap(lineOf),
     ].join('\n'),
   );
   return worst;

@@ -25,7 +25,7 @@ STARTS = ((-0.5, -1.5, 0.2, -1.5), (-1, -0.5, 0, -1))
 
 def read(path):
     for row in json.load(open(path))['rows']:
-        if isinstance(row, dict) and row.get('form') == 'winograd':
+        if isinstance(row, dict) and row.get('form', 'implicit') != 'implicit':
             continue  # its `us` are of three dispatches
         m, n, k, tile, us = row if isinstance(row, list) else (row[key] for key in ('m', 'n', 'k', 'tile', 'us'))
         parts = tile.split('.')

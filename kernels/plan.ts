@@ -61,7 +61,7 @@ export interface WeightSection {
 
 /**
  * What a section holds, by names of the block's inputs. `filter` is diag(rowScale) · W · diag(columnScale);
- * `winograd` are the sixteen components of that 3×3 filter transformed for F(2×2, 3×3), as taps;
+ * `winograd` are the 16 or 36 components of that 3×3 filter transformed for F(2×2, 3×3) or F(4×4, 3×3), as taps;
  * `bias` is (bias + rowOffset · W) · columnScale; `columnsums` are the column sums of the scaled filter. They fold
  * LayerNorm's gain and offset and the layer scale into a pointwise stage.
  */

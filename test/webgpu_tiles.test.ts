@@ -80,7 +80,7 @@ onBackend('webgpu', 'tiles of a full convolution that gathers its rows', () => {
         for (const {channels, ...window} of windows) {
           const stage = spatialStage('spatial', {...window, kernel: 3, group: channels, channels: 36, activation: 'relu6'}); // prettier-ignore
           const block: Block = {kind: 'BlockConv', stages: [stage]};
-          const convolution = (): ConvolutionTile => ({...tile, PARTS, WINOGRAD: false});
+          const convolution = (): ConvolutionTile => ({...tile, PARTS, WINOGRAD: 0});
           await expectNoLeak(() => compare(block, [2, 9, 13, channels], {convolution}));
         }
       });

@@ -1,4 +1,4 @@
-/** Winograd's F(2×2, 3×3): every case of the specs that it can take, forced on it; its tiles; when the planner takes it. */
+/** Winograd's F(2×2, 3×3) and F(4×4, 3×3): every case of the specs that they can take, forced on them; their tiles; when the planner takes them. */
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type {Plan} from '../kernels/plan.js';
@@ -8,9 +8,13 @@ import {
   CONVOLUTION_RATES,
   convolutionCandidates,
   type ConvolutionProblem,
+  type ConvolutionTile,
   convolutionTile,
   estimateConvolution,
+  isWinograd,
+  WINOGRAD_SIDES,
   winogradIsLegal,
+  type WinogradSide,
 } from '../kernels/webgpu/convolution_tiling.js';
 import {H200} from '../kernels/webgpu/device_model.js';
 import {explainBlock} from '../kernels/webgpu/explain.js';
@@ -44,13 +48,13 @@ function forced(
   block: Block,
   input: readonly number[],
   limits: DeviceLimits,
-  tile: MatmulTile = PLAIN,
+  {side = 2, tile = PLAIN}: {side?: WinogradSide; tile?: MatmulTile} = {},
 ): Plan {
   const tiling = tilingFor(limits);
+  const own = {...tile, WINOGRAD: side};
   return lowerBlock(block, input, {
     ...tiling,
-    convolution: (problem) =>
-      winogradIsLegal(problem, tile, limits) ? {...tile, WINOGRAD: true} : tiling.convolution(problem),
+    convolution: (problem) => (winogradIsLegal(problem, own, limits) ? own : tiling.convolution(problem)),
   });
 }
 
@@ -80,10 +84,11 @@ onBackend('webgpu', "Winograd's convolution equals the reference", () => {
     );
     if (cases.length > 0) kinds.push(spec.kind);
     for (const example of cases)
-      it(`${spec.kind}: ${example.name}`, async () => {
-        const block = {kind: spec.kind, stages: example.stages};
-        await compare(block, example, forced(block, example.input, deviceLimits()));
-      });
+      for (const side of WINOGRAD_SIDES)
+        it(`${spec.kind}: ${example.name}, in tiles of ${side}×${side}`, async () => {
+          const block = {kind: spec.kind, stages: example.stages};
+          await compare(block, example, forced(block, example.input, deviceLimits(), {side}));
+        });
   }
 
   it('in blocks of every kind that has full 3×3 convolutions', () => {
@@ -103,7 +108,7 @@ onBackend('webgpu', "Winograd's convolution equals the reference", () => {
       it(`in tiles ${Object.values(tile).join('.')}`, async () => {
         if (!matmulIsLegal(tile, deviceLimits())) return pending('beyond the limits of this device');
         const example = {name: 'tile', stages, input: [2, 11, 9, 13] as const};
-        const plan = forced(block, example.input, deviceLimits(), tile);
+        const plan = forced(block, example.input, deviceLimits(), {side: PARTS === 1 ? 2 : 4, tile});
         expect(plan.dispatches.filter(({kernel}) => kernel.startsWith('winogradProduct')).length).toBe(2);
         await expectNoLeak(() => compare(block, example, plan));
       });
@@ -112,7 +117,7 @@ onBackend('webgpu', "Winograd's convolution equals the reference", () => {
 
   it('has texts that are valid written out as on a GPU, not only as loops', async () => {
     const {device} = tf.backend() as WebGPUBackend;
-    const dispatches = forced(block, [2, 11, 9, 13], deviceLimits()).dispatches;
+    const dispatches = WINOGRAD_SIDES.flatMap((side) => forced(block, [2, 11, 9, 13], deviceLimits(), {side}).dispatches); // prettier-ignore
     for (const dispatch of new Map(dispatches.map((one) => [keyOf(one), one])).values()) {
       device.pushErrorScope('validation');
       device.createShaderModule({code: shaderOf(dispatch)});
@@ -140,15 +145,12 @@ const problemOf = (
 describe("Winograd's convolution", () => {
   const limits = {...H200.limits, maxStorageBufferBindingSize: 2 ** 31};
   const deep = problemOf([32, 14, 14, 256], 256);
-  const byForm = (problem: ConvolutionProblem): {implicit: number; winograd: number} => {
-    const best = (form: boolean): number =>
-      Math.min(
-        ...convolutionCandidates(problem, limits)
-          .filter((tile) => tile.WINOGRAD === form)
-          .map((tile) => estimateConvolution(tile, problem, limits)),
-      );
-    return {implicit: best(false), winograd: best(true)};
-  };
+  const leastOf = (problem: ConvolutionProblem, isOurs: (tile: ConvolutionTile) => boolean): number =>
+    Math.min(
+      ...convolutionCandidates(problem, limits)
+        .filter(isOurs)
+        .map((tile) => estimateConvolution(tile, problem, limits)),
+    );
 
   it('is chosen exactly where it is estimated to save what it must', () => {
     const chosen: boolean[] = [];
@@ -162,12 +164,14 @@ describe("Winograd's convolution", () => {
       ] as const) {
         // prettier-ignore
         const problem = problemOf([batch, size, size, channels], channels);
-        const {implicit, winograd} = byForm(problem);
-        const {WINOGRAD} = convolutionTile(problem, limits);
-        expect(WINOGRAD)
+        const implicit = leastOf(problem, (tile) => !isWinograd(tile));
+        const winograd = leastOf(problem, isWinograd);
+        const tile = convolutionTile(problem, limits);
+        expect(isWinograd(tile))
           .withContext(`batch ${batch}, ${size}², ${channels}`)
           .toBe(winograd + 2 * CONVOLUTION_RATES.encode <= CONVOLUTION_RATES.most * implicit);
-        chosen.push(WINOGRAD);
+        expect(estimateConvolution(tile, problem, limits)).toBe(isWinograd(tile) ? winograd : implicit);
+        chosen.push(isWinograd(tile));
       }
     }
     expect(new Set(chosen).size).toBe(2);
@@ -175,7 +179,7 @@ describe("Winograd's convolution", () => {
 
   it('is no candidate for other windows, for f16 between dispatches, or where a buffer would be too large', () => {
     const isCandidate = (problem: ConvolutionProblem, within: DeviceLimits = limits): boolean =>
-      convolutionCandidates(problem, within).some(({WINOGRAD}) => WINOGRAD);
+      convolutionCandidates(problem, within).some(isWinograd);
     expect(isCandidate(deep)).toBe(true);
     for (const change of [
       {kernel: [5, 5]},
@@ -187,8 +191,8 @@ describe("Winograd's convolution", () => {
       expect(isCandidate({...deep, ...change}))
         .withContext(JSON.stringify(change))
         .toBe(false);
-    // 16 components of 32 · 56² / 4 tiles of 96 channels are 147 MiB.
-    const large = problemOf([32, 56, 56, 96], 96);
+    // 36 components of 32 · 56² / 16 tiles of 192 channels are 165 MiB, and 16 of 32 · 56² / 4 more.
+    const large = problemOf([32, 56, 56, 192], 192);
     expect(isCandidate(large)).toBe(true);
     expect(isCandidate(large, {...limits, maxStorageBufferBindingSize: 2 ** 27})).toBe(false);
     expect(isCandidate(large, stockLimits)).toBe(false);
@@ -208,36 +212,37 @@ describe("Winograd's convolution", () => {
     expect(usesWinograd(plan(true))).toBe(false);
   });
 
-  it('is named by explain, with its three dispatches and the other form among the tiles not chosen', () => {
+  it('is named by explain, with its three dispatches and the other forms among the tiles not chosen', () => {
     const stages = [spatialStage('spatial', {kernel: 3, group: 256, channels: 256, activation: 'relu'})];
     const block: Block = {kind: 'BlockConv', stages};
     const plan = explainBlock(block, deep.input, {device: {...H200, limits}, others: 500});
     expect(plan.dispatches.map(({kernel}) => kernel)).toEqual([
-      'winogradInput.vector',
+      'winogradInput4.vector',
       'winogradProduct.vector',
-      'winogradOutput.vector',
+      'winogradOutput4.vector',
     ]);
     const [input, product, output] = plan.dispatches;
     if (product?.choice.by !== 'planner') throw new Error('The product has a tile.');
-    expect(product.choice.tile['WINOGRAD']).toBe(true);
+    expect(product.choice.tile['WINOGRAD']).toBe(4);
     const {others} = product.choice;
-    expect(new Set(others.map(({tile}) => tile['WINOGRAD']))).toEqual(new Set([true, false]));
+    expect(new Set(others.map(({tile}) => tile['WINOGRAD']))).toEqual(new Set([0, 2, 4]));
     // The total of a tile not chosen is that of all its dispatches.
-    const cheapest = Math.min(...others.filter(({tile}) => tile['WINOGRAD'] === true).map(({estimate}) => estimate.total)); // prettier-ignore
+    const cheapest = Math.min(...others.filter(({tile}) => tile['WINOGRAD'] === 4).map(({estimate}) => estimate.total)); // prettier-ignore
     expect(cheapest).toBeGreaterThan(product.estimate.total);
     expect([input?.bound, output?.bound]).toEqual(['memory', 'memory']);
     const direct = 2 * 32 * 14 * 14 * 256 * 256 * 9;
-    expect(product.operations).toBeLessThan(direct / 2.2);
+    // 16 tiles cover the 14² pixels of an image, so 36 · 16 products are made where the convolution takes 9 · 14².
+    expect(product.operations).toBeCloseTo((direct * 36 * 16) / (9 * 14 ** 2), -3);
     const text = new Explanation({...H200, limits}, [{plan}]).toString();
     expect(text).toContain('winogradProduct.vector  TILE_M=');
-    expect(text).toContain('WINOGRAD=true');
+    expect(text).toContain('WINOGRAD=4');
   });
 
   it('is one choice of a plan, which tune finds by its key', () => {
     const stages = [spatialStage('spatial', {kernel: 3, group: 256, channels: 256})];
     const {choices} = lowerWithChoices({kind: 'BlockConv', stages}, deep.input, tilingFor(limits));
     expect(choices.map(({kernel}) => kernel)).toEqual(['convolution']);
-    expect(choices[0]?.tile['WINOGRAD']).toBe(true);
+    expect(choices[0]?.tile['WINOGRAD']).toBe(4);
   });
 });
 
@@ -248,37 +253,39 @@ onBackend('cpu', 'filters transformed for Winograd', () => {
   };
   const plain: Block = {kind: 'BlockConv', stages: scaled.stages.slice(0, 1)};
 
-  for (const [name, block, channels] of [
-    ['plain', plain, 5],
-    ['with a layer scale', scaled, 5],
-  ] as const) {
-    // prettier-ignore
-    it(`are the same by loops in main memory as by stock ops: ${name}`, async () => {
-      const input: Shape4D = [1, 6, 6, channels];
-      const plan = forced(block, input, stockLimits);
-      expect(plan.weights.sections.map(({value}) => value.form)).toContain('winograd');
-      const {x, weights} = drawBlock(block, input, 3);
-      const values = new Map<string, Float32Array>();
-      for (const [key, tensor] of Object.entries(weights)) values.set(key, (await tensor.data()) as Float32Array);
-      const device = tf.tidy(() => packOnDevice(plan.weights, new Map(Object.entries(weights))));
-      await expectClose(device, packOnHost(plan.weights, values), {tolerance: 1e-6});
-      tf.dispose([x, weights, device]);
-    });
+  for (const [name, block] of Object.entries({'as they are': plain, 'with a layer scale': scaled})) {
+    for (const side of WINOGRAD_SIDES) {
+      it(`are the same by loops in main memory as by stock ops: ${name}, ${side}×${side}`, async () => {
+        const input: Shape4D = [1, 6, 6, 5];
+        const plan = forced(block, input, stockLimits, {side});
+        expect(plan.weights.sections.map(({value}) => value.form)).toContain('winograd');
+        const {x, weights} = drawBlock(block, input, 3);
+        const values = new Map<string, Float32Array>();
+        for (const [key, tensor] of Object.entries(weights))
+          values.set(key, (await tensor.data()) as Float32Array);
+        const device = tf.tidy(() => packOnDevice(plan.weights, new Map(Object.entries(weights))));
+        await expectClose(device, packOnHost(plan.weights, values), {tolerance: 1e-6});
+        tf.dispose([x, weights, device]);
+      });
+    }
   }
 
-  it('are G g Gᵀ', () => {
-    const layout = forced(plain, [1, 6, 6, 5], stockLimits).weights;
-    const section = layout.sections.find(({value}) => value.form === 'winograd');
-    if (!section) throw new Error('The plan has a transformed filter.');
-    // Of the filter whose only tap is the middle one: the middle column of G times itself.
-    const filter = new Float32Array(9 * 5 * 6);
-    filter[4 * 5 * 6] = 1;
-    const packed = packOnHost(layout, new Map([['spatialFilter', filter], ['spatialBias', new Float32Array(6)]])); // prettier-ignore
-    const at = (component: number): number =>
-      packed[section.offset + component * section.rowStride * section.stride] ?? NaN;
-    const middle = [0, 0.5, -0.5, 0];
-    expect(Array.from({length: 16}, (_, i) => at(i))).toEqual(
-      middle.flatMap((a) => middle.map((b) => a * b + 0)),
-    );
-  });
+  for (const [side, middle] of [
+    [2, [0, 1 / 2, -1 / 2, 0]],
+    [4, [0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0]],
+  ] as const) {
+    it(`are G g Gᵀ, for tiles of ${side}×${side}`, () => {
+      const layout = forced(plain, [1, 6, 6, 5], stockLimits, {side}).weights;
+      const section = layout.sections.find(({value}) => value.form === 'winograd');
+      if (!section) throw new Error('The plan has a transformed filter.');
+      // Of the filter whose only tap is the middle one: the middle column of G times itself.
+      const filter = new Float32Array(9 * 5 * 6);
+      filter[4 * 5 * 6] = 1;
+      const packed = packOnHost(layout, new Map([['spatialFilter', filter], ['spatialBias', new Float32Array(6)]])); // prettier-ignore
+      const expected = middle.flatMap((a) => middle.map((b) => a * b));
+      expect(section.taps).toBe(expected.length);
+      for (const [component, value] of expected.entries())
+        expect(packed[section.offset + component * section.rowStride * section.stride]).toBeCloseTo(value, 7);
+    });
+  }
 });

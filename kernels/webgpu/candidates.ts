@@ -42,6 +42,8 @@ export interface TileRow<Problem, Tile> {
   readonly estimate: (tile: Tile, problem: Problem, context: EstimateContext) => number;
   /** Microseconds of the other dispatches that come with the tile, where their number depends on it; left out where it does not. */
   readonly besides?: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Names the way a tile has the stage made, where there are several, of which tune is to measure each. */
+  readonly formOf?: (tile: Tile) => string;
 }
 
 const FLOAT_BYTES = 4;

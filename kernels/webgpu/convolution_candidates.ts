@@ -16,6 +16,7 @@ export const convolution: TileRow<ConvolutionProblem, ConvolutionTile> = {
   candidates: convolutionCandidates,
   estimate: (tile, problem, {device}) =>
     (productMicroseconds(tile, problem, device.limits) * perProcessor(H200)) / perProcessor(device),
+  formOf: ({WINOGRAD}) => `${WINOGRAD}`,
   // Transforms and merges wait for memory.
   besides: (tile, problem, {device}) =>
     (besidesMicroseconds(tile, problem) * H200.bytesPerSecond) / device.bytesPerSecond,

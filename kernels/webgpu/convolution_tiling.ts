@@ -1,7 +1,7 @@
 /**
  * How a full convolution is made: as one matrix product that gathers its rows from the map (implicit im2col), in any tile, or where it
- * is 3×3 with stride and dilation 1 by Winograd's F(2×2, 3×3): transform the map, sixteen products, transform back. That multiplies
- * 2.25 times less, but writes and reads four times the input and four times the output on the way, in two dispatches more.
+ * is 3×3 with stride and dilation 1 by Winograd's F(2×2, 3×3) or F(4×4, 3×3): transform the map, 16 or 36 products, transform back. That
+ * multiplies 2.25 or 4 times less, but writes and reads 4 or 2.25 times the input and the output on the way, in two dispatches more.
  */
 import type {Pair, Shape4D} from '../../ops/index.js';
 import {divideUp, roundUp} from '../plan.js';
@@ -31,13 +31,23 @@ export interface ConvolutionProblem {
   readonly isHalf: boolean;
 }
 
-/** The tile of the product, or, with WINOGRAD, of the sixteen. */
+/** A side of Winograd's output tiles. */
+export type WinogradSide = 2 | 4;
+export const WINOGRAD_SIDES: readonly WinogradSide[] = [2, 4];
+
+/** The tile of the product, or, where WINOGRAD is the side of an output tile, of each component's. */
 export interface ConvolutionTile extends MatmulTile {
-  readonly WINOGRAD: boolean;
+  readonly WINOGRAD: 0 | WinogradSide;
 }
 
-/** A side of an output tile, and the components of the transformed 4×4 input tile under it. */
-export const WINOGRAD = {OUTPUT: 2, COMPONENTS: 16} as const;
+export interface WinogradTile extends ConvolutionTile {
+  readonly WINOGRAD: WinogradSide;
+}
+
+export const isWinograd = (tile: ConvolutionTile): tile is WinogradTile => tile.WINOGRAD !== 0;
+
+/** Of a transformed tile: the input under a tile of 2×2 is 4×4, and of 4×4 6×6. */
+export const winogradComponents = (side: WinogradSide): number => (side + 2) ** 2;
 
 /**
  * What the estimates count with, for an H200. None of it is fitted yet: the products of both forms are taken to run at 25 TFLOP/s
@@ -68,46 +78,41 @@ export function implicitProduct({input, shape, kernel}: ConvolutionProblem): Mat
   return {m: shape[0] * shape[1] * shape[2], n: shape[3], k};
 }
 
-/** 2×2 output tiles of all images. */
-export const winogradTiles = ([n, h, w]: Shape4D): number =>
-  n * divideUp(h, WINOGRAD.OUTPUT) * divideUp(w, WINOGRAD.OUTPUT);
+/** Output tiles of all images. */
+export const winogradTiles = ([n, h, w]: Shape4D, side: WinogradSide): number =>
+  n * divideUp(h, side) * divideUp(w, side);
 
-/** The sixteen products as one of sixteen times the rows, those of each component padded to whole tiles of TILE_M. */
+/** The products of all components as one, the rows of each padded to whole tiles of TILE_M. */
 export function winogradProduct(
   {input, shape}: Pick<ConvolutionProblem, 'input' | 'shape'>,
-  TILE_M: number,
+  {TILE_M, WINOGRAD}: Pick<WinogradTile, 'TILE_M' | 'WINOGRAD'>,
 ): MatmulProblem {
-  const rows = roundUp(winogradTiles(shape), TILE_M);
-  return {m: WINOGRAD.COMPONENTS * rows, n: roundUp(shape[3], 4), k: roundUp(input[3], 4)};
+  const rows = roundUp(winogradTiles(shape, WINOGRAD), TILE_M);
+  return {m: winogradComponents(WINOGRAD) * rows, n: roundUp(shape[3], 4), k: roundUp(input[3], 4)};
 }
 
 export function winogradIsLegal(
   problem: ConvolutionProblem,
-  {TILE_M, PARTS}: MatmulTile,
+  tile: WinogradTile,
   {maxStorageBufferBindingSize = STOCK_BINDING}: DeviceLimits,
 ): boolean {
   const {kernel, stride, dilation, isHalf} = problem;
   const is = (pair: Pair, value: number): boolean => pair[0] === value && pair[1] === value;
   if (isHalf || !is(kernel, 3) || !is(stride, 1) || !is(dilation, 1)) return false;
-  const {m, n, k} = winogradProduct(problem, TILE_M);
-  return FLOAT_BYTES * m * Math.max(k, PARTS * n) <= maxStorageBufferBindingSize;
+  const {m, n, k} = winogradProduct(problem, tile);
+  return FLOAT_BYTES * m * Math.max(k, tile.PARTS * n) <= maxStorageBufferBindingSize;
 }
 
-interface RatedConvolution {
-  readonly rated: RatedTile;
-  readonly tile: ConvolutionTile;
-}
-
-/** Every legal tile of the one form. */
-function candidatesOf(
+/** Every legal tile of one form. */
+function tilesOf(
   problem: ConvolutionProblem,
   limits: DeviceLimits,
-  byWinograd: boolean,
-): readonly RatedConvolution[] {
-  const product = byWinograd ? winogradProduct(problem, 1) : implicitProduct(problem);
-  return matmulCandidates(product, limits, byWinograd ? MATMUL_TILES : CONVOLUTION_TILES)
-    .filter((rated) => !byWinograd || winogradIsLegal(problem, rated, limits))
-    .map((rated) => ({rated, tile: {...matmulTileOf(rated), WINOGRAD: byWinograd}}));
+  WINOGRAD: ConvolutionTile['WINOGRAD'],
+): readonly ConvolutionTile[] {
+  const product = WINOGRAD ? winogradProduct(problem, {TILE_M: 1, WINOGRAD}) : implicitProduct(problem);
+  return matmulCandidates(product, limits, WINOGRAD ? MATMUL_TILES : CONVOLUTION_TILES)
+    .map((rated) => ({...matmulTileOf(rated), WINOGRAD}))
+    .filter((tile) => !isWinograd(tile) || winogradIsLegal(problem, tile, limits));
 }
 
 /** All legal tiles: of the implicit product, then of Winograd's. */
@@ -115,7 +120,7 @@ export const convolutionCandidates = (
   problem: ConvolutionProblem,
   limits: DeviceLimits,
 ): readonly ConvolutionTile[] =>
-  [false, true].flatMap((byWinograd) => candidatesOf(problem, limits, byWinograd).map(({tile}) => tile));
+  ([0, ...WINOGRAD_SIDES] as const).flatMap((side) => tilesOf(problem, limits, side));
 
 const bytesOf = (elements: number): number => FLOAT_BYTES * elements;
 const sizeOf = (shape: Shape4D): number => shape[0] * shape[1] * shape[2] * shape[3];
@@ -129,10 +134,11 @@ export function productMicroseconds(
   const rated = ratedOf(tile);
   if (!rated) return Infinity;
   const {winograd, implicit} = CONVOLUTION_RATES;
-  if (tile.WINOGRAD) {
-    const product = winogradProduct(problem, tile.TILE_M);
+  if (isWinograd(tile)) {
+    const product = winogradProduct(problem, tile);
     const {m, n, k} = product;
-    const memory = bytesOf(m * k + tile.PARTS * m * n + WINOGRAD.COMPONENTS * k * n) / BANDWIDTH;
+    const filters = winogradComponents(tile.WINOGRAD) * k * n;
+    const memory = bytesOf(m * k + tile.PARTS * m * n + filters) / BANDWIDTH;
     return winograd * Math.max(processorMicroseconds(rated, product, limits), memory);
   }
   const product = implicitProduct(problem);
@@ -142,7 +148,7 @@ export function productMicroseconds(
 }
 
 function ratedOf(tile: ConvolutionTile): RatedTile | undefined {
-  const tiles = tile.WINOGRAD ? MATMUL_TILES : CONVOLUTION_TILES;
+  const tiles = isWinograd(tile) ? MATMUL_TILES : CONVOLUTION_TILES;
   const names = ['TILE_M', 'TILE_N', 'TILE_K', 'THREAD_M', 'THREAD_N', 'SPLIT_K'] as const;
   const found = tiles.find((one) => names.every((name) => one[name] === tile[name]));
   return found && {...found, PARTS: tile.PARTS};
@@ -151,9 +157,9 @@ function ratedOf(tile: ConvolutionTile): RatedTile | undefined {
 /** Microseconds of the dispatches besides the product on an H200: the transforms, or the merge of PARTS. */
 export function besidesMicroseconds(tile: ConvolutionTile, problem: ConvolutionProblem): number {
   const {implicit, transformBytes, launch} = CONVOLUTION_RATES;
-  if (!tile.WINOGRAD) return implicit * mergeMicroseconds(tile, implicitProduct(problem));
+  if (!isWinograd(tile)) return implicit * mergeMicroseconds(tile, implicitProduct(problem));
   const {input, shape} = problem;
-  const moved = WINOGRAD.COMPONENTS * winogradTiles(shape);
+  const moved = winogradComponents(tile.WINOGRAD) * winogradTiles(shape, tile.WINOGRAD);
   const into = sizeOf(input) + moved * roundUp(input[3], 4);
   const back = tile.PARTS * moved * roundUp(shape[3], 4) + sizeOf(shape);
   return 2 * launch + bytesOf(into + back) / transformBytes;
@@ -170,10 +176,8 @@ export const estimateConvolution = (
 /** The cheapest tile of the implicit product, or that of Winograd's where it saves what CONVOLUTION_RATES asks for. */
 export function convolutionTile(problem: ConvolutionProblem, limits: DeviceLimits): ConvolutionTile {
   const estimate = (tile: ConvolutionTile): number => estimateConvolution(tile, problem, limits);
-  const tilesOf = (byWinograd: boolean): ConvolutionTile[] =>
-    candidatesOf(problem, limits, byWinograd).map(({tile}) => tile);
-  const implicit = bestOf(tilesOf(false), estimate);
-  const transformed = tilesOf(true);
+  const implicit = bestOf(tilesOf(problem, limits, 0), estimate);
+  const transformed = WINOGRAD_SIDES.flatMap((side) => tilesOf(problem, limits, side));
   if (transformed.length === 0) return implicit;
   const winograd = bestOf(transformed, estimate);
   const {encode, most} = CONVOLUTION_RATES;

@@ -1,6 +1,7 @@
 /** Pointwise and full convolutions as matrix products in float32: one dispatch, unless K is shared among workgroups. */
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp, roundUp, type WeightValue} from '../plan.js';
+import {isWinograd} from './convolution_tiling.js';
 import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import {winograd} from './lower_winograd.js';
 import {loadsOf, type MatmulTile} from './tiling.js';
@@ -31,7 +32,7 @@ export function fullConvolution(lowering: Lowering, stage: SpatialStage, product
   const {kernel, stride, dilation} = stage;
   const isHalf = lowering.tiling.half !== undefined;
   const tile = lowering.tiling.convolution({input: rows.shape, shape, kernel, stride, dilation, isHalf});
-  if (tile.WINOGRAD) return winograd(lowering, stage, product, tile);
+  if (isWinograd(tile)) return winograd(lowering, stage, product, tile);
   const gathered = rows.channels % 4 === 0 ? 'convolution' : 'packedConvolution';
   return matmul(lowering, gathered, stage, product, tile);
 }

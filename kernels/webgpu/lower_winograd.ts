@@ -1,7 +1,7 @@
-/** A full 3×3 convolution by Winograd's F(2×2, 3×3), in three dispatches: wgsl/winograd.ts. */
+/** A full 3×3 convolution by Winograd's F(2×2, 3×3) or F(4×4, 3×3), in three dispatches: wgsl/winograd.ts. */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {type Constants, divideUp, type WeightValue} from '../plan.js';
-import {type ConvolutionTile, WINOGRAD, winogradProduct, winogradTiles} from './convolution_tiling.js';
+import {winogradComponents, winogradProduct, winogradTiles, type WinogradTile} from './convolution_tiling.js';
 import {bareEnding, gridOf, type Lowering, type Rows} from './lowering.js';
 import type {Product} from './lower_product.js';
 import {loadsOf} from './tiling.js';
@@ -12,21 +12,25 @@ export function winograd(
   lowering: Lowering,
   stage: SpatialStage,
   {rows, shape, constants: window, ending, into}: Product,
-  tile: ConvolutionTile,
+  tile: WinogradTile,
 ): Rows {
-  const {m, n, k} = winogradProduct({input: rows.shape, shape}, tile.TILE_M);
-  const tiles = winogradTiles(shape);
-  const component = m / WINOGRAD.COMPONENTS;
+  const side = tile.WINOGRAD;
+  const {m, n, k} = winogradProduct({input: rows.shape, shape}, tile);
+  const tiles = winogradTiles(shape, side);
+  const components = winogradComponents(side);
+  const component = m / components;
   const places: Constants = {
     ...window,
     TILES: tiles,
-    TILES_H: divideUp(shape[1], WINOGRAD.OUTPUT),
-    TILES_W: divideUp(shape[2], WINOGRAD.OUTPUT),
+    TILES_H: divideUp(shape[1], side),
+    TILES_W: divideUp(shape[2], side),
+    OUTPUT_SIDE: side,
+    INPUT_SIDE: side + 2,
     COMPONENT_ROWS: component,
     WORKGROUP,
   };
-  const transformed: Shape4D = [WINOGRAD.COMPONENTS, component, 1, k];
-  const map = lowering.emit('winogradInput', rows, transformed, {
+  const transformed: Shape4D = [components, component, 1, k];
+  const map = lowering.emit(`winogradInput${side}`, rows, transformed, {
     constants: places,
     buffers: {},
     workgroups: gridOf((tiles * k) / 4, WORKGROUP),
@@ -41,7 +45,7 @@ export function winograd(
     scale: ending.scale?.name,
   });
   const columnScale = ending.scale ? `${ending.scale.name}Gain` : undefined;
-  return lowering.emit('winogradOutput', products, shape, {
+  return lowering.emit(`winogradOutput${side}`, products, shape, {
     constants: {...places, ...lowering.ending(stage, ending, {columnScale}), PARTS: tile.PARTS, ROWS: m},
     buffers: {},
     workgroups: gridOf((tiles * n) / 4, WORKGROUP),
@@ -62,18 +66,19 @@ function multiply(
     n: number;
     k: number;
     component: number;
-    tile: ConvolutionTile;
+    tile: WinogradTile;
     channelsIn: number;
     scale: string | undefined;
   },
 ): Rows {
   const {m, n, k, component, tile, channelsIn, scale} = product;
+  const components = winogradComponents(tile.WINOGRAD);
   const filter: WeightValue = {
     form: 'winograd',
     filter: `${name}Filter`,
     columnScale: scale === undefined ? undefined : `${scale}Gain`,
   };
-  const section = {taps: WINOGRAD.COMPONENTS, rows: channelsIn, columns: channels, padRows: true};
+  const section = {taps: components, rows: channelsIn, columns: channels, padRows: true};
   const constants: Constants = {
     M: m,
     N: n,
@@ -91,12 +96,12 @@ function multiply(
     COLUMN_SUMS: 0,
   };
   const [across, down] = gridOf(m, tile.TILE_M);
-  return lowering.emit('winogradProduct', map, [tile.PARTS * WINOGRAD.COMPONENTS, component, 1, n], {
+  return lowering.emit('winogradProduct', map, [tile.PARTS * components, component, 1, n], {
     constants,
     buffers: {scales: 'unused', norms: 'unused'},
     workgroups: [across, divideUp(n, tile.TILE_N) * tile.PARTS, down],
     macs: m * n * k,
-    weights: WINOGRAD.COMPONENTS * k * n,
+    weights: components * k * n,
     ending: {},
     into: undefined,
   });

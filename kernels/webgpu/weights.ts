@@ -129,7 +129,10 @@ export function packOnDevice(layout: WeightLayout, weights: NamedInfos): tf.Tens
   return tf.concat([...sections, tf.zeros([layout.size - size])].filter((part) => part.size > 0));
 }
 
-function sectionOf({rows, rowStride, columns, stride, value}: WeightSection, weights: NamedInfos): tf.Tensor {
+function sectionOf(
+  {taps, rows, rowStride, columns, stride, value}: WeightSection,
+  weights: NamedInfos,
+): tf.Tensor {
   const of = (name: string | undefined): tf.Tensor | undefined =>
     weights.get(name ?? '') as tf.Tensor | undefined; // Kernels are given Tensors.
   const scaled = (by: string | undefined, shape: number[], tensor: tf.Tensor): tf.Tensor => {
@@ -138,7 +141,7 @@ function sectionOf({rows, rowStride, columns, stride, value}: WeightSection, wei
   };
   const filter = (): tf.Tensor => {
     const given = tf.reshape(of(value.filter) as tf.Tensor, [-1, rows, columns]);
-    return value.form === 'winograd' ? transformFilter(given) : given;
+    return value.form === 'winograd' ? transformFilter(given, taps) : given;
   };
   const padColumns = (tensor: tf.Tensor2D): tf.Tensor => tf.pad(tensor, [[0, 0], [0, stride - columns]]); // prettier-ignore
   if (value.form === 'bias') {

@@ -1,6 +1,6 @@
 /** One kernel problem: which tiles are worth measuring, on which dispatches, and which of them wins. */
 import type {Constants, Dispatch, Plan} from '../../kernels/plan.js';
-import {sameTile} from '../../kernels/webgpu/candidates.js';
+import {rowOf, sameTile, type TiledKernel} from '../../kernels/webgpu/candidates.js';
 import {
   changedDispatches,
   type Choice,
@@ -40,7 +40,7 @@ const WORTH_MEASURING = 2.5;
 const MOST_TILES = 12;
 /** Of tiles with the same estimate so many are enough, or variants of one would crowd out all others. */
 const MOST_ALIKE = 3;
-/** Of each form, as Winograd's and the other of a convolution, so many have a place if they are worth one. */
+/** Of each form, as Winograd's and the others of a convolution, so many have a place if they are worth one. */
 const LEAST_OF_FORM = 3;
 /** The same problem behind other activations or in front of other stages: so many of them count. */
 const MOST_SETTINGS = 3;
@@ -56,18 +56,17 @@ const WARM_UP_MS = 50;
 const isAlike = (one: TileEstimate, earlier: TileEstimate | undefined): boolean =>
   earlier !== undefined && one.estimate.total < 1.001 * earlier.estimate.total;
 
-/** Flags among a tile's constants say by which form of the kernel it is made. */
-const formOf = ({tile}: TileEstimate): string =>
-  Object.entries(tile)
-    .filter(([, value]) => typeof value === 'boolean')
-    .join();
-
 /** The first of `ranked`, those of every form among them. */
-const firstOf = (ranked: readonly TileEstimate[]): readonly TileEstimate[] =>
-  ranked.filter((one, at) => {
-    const earlier = ranked.slice(0, at).filter((other) => formOf(other) === formOf(one));
-    return at < MOST_TILES || earlier.length < LEAST_OF_FORM;
+function firstOf(ranked: readonly TileEstimate[], kernel: TiledKernel): readonly TileEstimate[] {
+  const {formOf} = rowOf(kernel);
+  const placesOf = new Map<string, number>();
+  return ranked.filter(({tile}, at) => {
+    const form = formOf?.(tile) ?? '';
+    const earlier = placesOf.get(form) ?? 0;
+    placesOf.set(form, earlier + 1);
+    return at < MOST_TILES || (formOf !== undefined && earlier < LEAST_OF_FORM);
   });
+}
 
 export function posedBy(plans: readonly Plan[], tiling: Tiling): readonly Posed[] {
   const posed = new Map<string, {choice: Choice; plans: Plan[]}>();
@@ -92,7 +91,7 @@ export function contestOf({choice, plans}: Posed, tiling: Tiling, device: Device
   const worth = ranked
     .filter(({estimate}) => estimate.total <= WORTH_MEASURING * best)
     .filter((one, at) => !isAlike(one, ranked[at - MOST_ALIKE]));
-  const others = firstOf(worth)
+  const others = firstOf(worth, choice.kernel)
     .map(({tile}) => tile)
     .filter((tile) => !sameTile(tile, choice.tile));
   const tiles = [choice.tile, ...others];

@@ -11,7 +11,7 @@ import {componentSource, packedSource, pixelSource, windowSource} from './matmul
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {rowMomentsText} from './row_moments.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
-import {winogradInputText, winogradOutputText} from './winograd.js';
+import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
 const read = (name: string, element?: string): Binding => ({name, access: 'read', element});
 const write = (name: string): Binding => ({name, access: 'write'});
@@ -38,12 +38,14 @@ const BODIES = {
     pieces: [epilogueText, rowMomentsText, packedSource, matmulText],
     readsScalars: true,
   },
-  winogradInput: {bindings: [], pieces: [winogradInputText]},
+  winogradInput2: {bindings: [], pieces: [winogradTwo, winogradInputText]},
+  winogradInput4: {bindings: [], pieces: [winogradFour, winogradInputText]},
   winogradProduct: {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, rowMomentsText, componentSource, matmulText],
   },
-  winogradOutput: {bindings: [read('weights')], pieces: [epilogueText, winogradOutputText]},
+  winogradOutput2: {bindings: [read('weights')], pieces: [epilogueText, winogradTwo, winogradOutputText]},
+  winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
     pieces: [epilogueText, depthwiseText, mapSource],
