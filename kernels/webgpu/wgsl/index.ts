@@ -1,6 +1,6 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
-import {scalarAccess, vectorAccess, vectorOutput} from './access.js';
+import {scalarAccess, scalarInput, vectorAccess, vectorOutput} from './access.js';
 import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
@@ -9,13 +9,22 @@ import {feedForwardText} from './feed_forward.js';
 import {expandText, projectText} from './fused.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
-import {matmulText, pixelSource, windowSource} from './matmul.js';
+import {matmulText} from './matmul.js';
+import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {rowMomentsText} from './row_moments.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
+import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
 const read = (name: string, element?: string): Binding => ({name, access: 'read', element});
 const write = (name: string): Binding => ({name, access: 'write'});
+
+interface Body {
+  readonly bindings: readonly Binding[];
+  readonly pieces: readonly string[];
+  /** Whether x is read channel by channel even where all else goes by vectors. */
+  readonly readsScalars?: true;
+}
 
 /** Kernels by what they read and write besides rows of x and out. */
 const BODIES = {
@@ -27,6 +36,19 @@ const BODIES = {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, rowMomentsText, windowSource, matmulText],
   },
+  packedConvolution: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, packedSource, matmulText],
+    readsScalars: true,
+  },
+  winogradInput2: {bindings: [], pieces: [winogradTwo, winogradInputText]},
+  winogradInput4: {bindings: [], pieces: [winogradFour, winogradInputText]},
+  winogradProduct: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, componentSource, matmulText],
+  },
+  winogradOutput2: {bindings: [read('weights')], pieces: [epilogueText, winogradTwo, winogradOutputText]},
+  winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
     pieces: [epilogueText, depthwiseText, mapSource],
@@ -56,7 +78,7 @@ const BODIES = {
   normalize: {bindings: [read('weights')], pieces: [normalizeText]},
   pool: {bindings: [], pieces: [poolText]},
   blur: {bindings: [], pieces: [blurText]},
-} as const satisfies Record<string, {bindings: readonly Binding[]; pieces: readonly string[]}>;
+} as const satisfies Record<string, Body>;
 
 /** Matrix products on subgroup matrices, by the source of their rows. */
 const MATRIX_SOURCES = {matrix: pixelOrigin, matrixConvolution: windowOrigin} as const;
@@ -73,12 +95,17 @@ export type MatrixKernel = keyof typeof MATRIX_SOURCES;
 export type KernelName =
   `${RowKernel}.${'vector' | 'scalar'}` | `${MatrixKernel}.${'float' | 'half'}` | 'gate';
 
+/** Whether the kernel takes an x of any channels even where it writes in fours. */
+export const readsScalars = (kernel: RowKernel): boolean => (BODIES[kernel] as Body).readsScalars === true;
+
 /** A kernel over rows exists twice: for channels in multiples of four, and for any. */
 function variant(kernel: RowKernel, access: 'vector' | 'scalar'): [KernelName, KernelText] {
   const {bindings, pieces} = BODIES[kernel];
   const suffix = access === 'vector' ? '' : 'Scalars';
-  const rows = [read(`x${suffix}`), read(`residual${suffix}`), write(`out${suffix}`)];
-  const text = [access === 'vector' ? vectorAccess : scalarAccess, ...pieces].join('\n');
+  const x = readsScalars(kernel) ? 'xScalars' : `x${suffix}`;
+  const rows = [read(x), read(`residual${suffix}`), write(`out${suffix}`)];
+  const ofVectors = readsScalars(kernel) ? scalarInput + vectorOutput : vectorAccess;
+  const text = [access === 'vector' ? ofVectors : scalarAccess, ...pieces].join('\n');
   return [`${kernel}.${access}`, {bindings: [...rows, ...bindings], text}];
 }
 
