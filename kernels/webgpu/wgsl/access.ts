@@ -21,7 +21,7 @@ fn writeOut(row: u32, c4: u32, value: vec4f) { out[row * (OUT_CHANNELS / 4u) + c
 /** X_CHANNELS, RESIDUAL_CHANNELS and OUT_CHANNELS are multiples of four. */
 export const vectorAccess = vectorInput + vectorOutput;
 
-export const scalarAccess = /* wgsl */ `
+export const scalarInput = /* wgsl */ `
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -29,7 +29,9 @@ fn readX(row: u32, c4: u32) -> vec4f {
   }
   return value;
 }
+`;
 
+const scalarOutput = /* wgsl */ `
 fn readResidual(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -44,3 +46,5 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
   }
 }
 `;
+
+export const scalarAccess = scalarInput + scalarOutput;
