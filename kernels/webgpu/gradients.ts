@@ -1,5 +1,5 @@
 /** What the gradient of a block needs of WebGPU besides the block kernels, as TF.js kernel functions. */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Activation, Shape4D} from '../../ops/index.js';
 import {

@@ -37,13 +37,18 @@ const runKernel = (name: string, inputs: readonly tf.Tensor[], attrs: tf.NamedAt
     tf.engine().runKernel<tf.Tensor | tf.Tensor[]>(name, inputs as unknown as tf.NamedTensorMap, attrs),
   ].flat();
 
+const textOf = (attrs: tf.NamedAttrMap | undefined, name: string): string => {
+  const text = attrs?.[name];
+  return typeof text === 'string' ? text : '';
+};
+
 /** What a FILTER_GRADIENT kernel was called with. */
 export function readFilterGradient(
   inputs: tf.NamedTensorInfoMap,
   attrs: tf.NamedAttrMap | undefined,
 ): {readonly stage: SpatialStage; readonly x: tf.TensorInfo; readonly dy: tf.TensorInfo} {
   const [x, dy] = Object.values(inputs) as tf.TensorInfo[];
-  const [stage] = decodeStages(String(attrs?.['stage']));
+  const [stage] = decodeStages(textOf(attrs, 'stage'));
   if (!x || !dy || stage?.op !== 'spatial')
     throw new BlockError(`${FILTER_GRADIENT} takes x and dy, and a spatial stage; call filterGradient.`);
   return {stage, x, dy};
@@ -149,8 +154,8 @@ export function readActivation(
   inputs: tf.NamedTensorInfoMap,
   attrs: tf.NamedAttrMap | undefined,
 ): ActivationCall {
-  const [x, dy] = Object.values(inputs) as (tf.TensorInfo | undefined)[];
-  const [stage] = decodeStages(String(attrs?.['activation']));
+  const [x, dy] = Object.values<tf.TensorInfo | undefined>(inputs);
+  const [stage] = decodeStages(textOf(attrs, 'activation'));
   if (!x || stage?.op !== 'residual')
     throw new BlockError(`${ACTIVATION} takes x and an activation; call activate or activationGradient.`);
   return {activation: stage.activation, x, dy};
