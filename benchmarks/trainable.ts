@@ -108,18 +108,31 @@ function runUnit({parts, variables}: TrainableUnit, input: tf.Tensor4D, mode: Mo
   }, input);
 }
 
+const lossOf = (model: Trainable, {images, labels}: Batch, mode: Mode): tf.Scalar =>
+  tf.losses.softmaxCrossEntropy(labels, model.logits(images, mode));
+
+interface Batch {
+  readonly images: tf.Tensor4D;
+  readonly labels: tf.Tensor2D;
+}
+
+/** Forward and backward pass alone. @returns The loss, when the gradients are there. */
+export async function gradientStep(model: Trainable, batch: Batch, mode: Mode): Promise<number> {
+  const {value, grads} = tf.variableGrads(() => lossOf(model, batch, mode), [...model.variables]);
+  // The last of the commands before it is the last gradient.
+  const [loss = NaN] = await value.data();
+  tf.dispose([value, grads]);
+  return loss;
+}
+
 /** One step of gradient descent with momentum or the like. @returns The loss before the step. */
 export async function trainStep(
   model: Trainable,
   optimizer: tf.Optimizer,
-  {images, labels}: {readonly images: tf.Tensor4D; readonly labels: tf.Tensor2D},
+  batch: Batch,
   mode: Mode,
 ): Promise<number> {
-  const loss = optimizer.minimize(
-    () => tf.losses.softmaxCrossEntropy(labels, model.logits(images, mode)),
-    true,
-    [...model.variables],
-  );
+  const loss = optimizer.minimize(() => lossOf(model, batch, mode), true, [...model.variables]);
   if (!loss) throw new Error('The optimizer gave no loss.');
   const [value = NaN] = await loss.data();
   loss.dispose();

@@ -12,7 +12,7 @@ import {
 import {elements} from '../../ops/shapes.js';
 import {type Dispatch, divideUp} from '../plan.js';
 import {activationConstants, derivativeConstants, type PlainActivation} from './activation_codes.js';
-import {missingFields} from './backend_access.js';
+import {isKnownBackend} from './backend_access.js';
 import {recordAll} from './execute.js';
 import {type FilterGradientProblem, type LoweredGradient, lowerFilterGradient} from './lower_gradients.js';
 import {FLOAT_BYTES, gridOf} from './lowering.js';
@@ -30,7 +30,7 @@ function loweredOf(problem: FilterGradientProblem): LoweredGradient {
 /** `BlockFilterGradient`; by stock ops on a backend whose private fields are not those of 4.22.0. */
 export const filterGradientKernel: tf.KernelFunc = ({inputs, attrs, backend}) => {
   const {stage, x, dy} = readFilterGradient(inputs, attrs);
-  if (missingFields(backend).length > 0) return filterGradientByOps(stage, x as tf.Tensor4D, dy as tf.Tensor4D); // prettier-ignore
+  if (!isKnownBackend(backend)) return filterGradientByOps(stage, x as tf.Tensor4D, dy as tf.Tensor4D); // prettier-ignore
   const webgpu = backend as WebGPUBackend;
   // Shapes of a convolution's maps, which the block's trace has checked.
   const problem = {stage, input: x.shape as unknown as Shape4D, output: dy.shape as unknown as Shape4D};
@@ -44,14 +44,21 @@ export const filterGradientKernel: tf.KernelFunc = ({inputs, attrs, backend}) =>
   return bias ? [filter, bias] : [filter];
 };
 
+/** By activation, size and direction. */
+const activations = new Map<string, Dispatch>();
+const activationKey = (activation: Activation): string => Object.values(activation).join();
+
 /** `BlockActivation`, forward or, given dy, back. */
 export const activationKernel: tf.KernelFunc = ({inputs, attrs, backend}) => {
   const call = readActivation(inputs, attrs);
   const {activation, x, dy} = call;
-  if (activation.fn === 'prelu' || missingFields(backend).length > 0) return activationByOps(call);
+  if (activation.fn === 'prelu' || !isKnownBackend(backend)) return activationByOps(call);
   const webgpu = backend as WebGPUBackend;
   const out = webgpu.makeTensorInfo([...x.shape], 'float32');
-  const dispatches = [lowerActivation(call, activation)];
+  const key = `${activationKey(activation)} ${elements(x.shape)} ${dy !== undefined}`;
+  let dispatch = activations.get(key);
+  if (!dispatch) activations.set(key, (dispatch = lowerActivation(call, activation)));
+  const dispatches = [dispatch];
   recordAll(webgpu, {kind: 'BlockActivation', dispatches, tensors: {x, dy, out}});
   return out;
 };

@@ -18,6 +18,7 @@ import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText, pixelSource, windowSource} from './matmul.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
+import {PACKED_SECTIONS, packText} from './pack.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
@@ -87,7 +88,8 @@ export type KernelName =
   | `${RowKernel | GradientKernel}.${'vector' | 'scalar'}`
   | `${MatrixKernel}.${'float' | 'half'}`
   | 'gate'
-  | 'mergeGradient';
+  | 'mergeGradient'
+  | 'pack';
 
 /** A kernel over rows exists twice: for channels in multiples of four, and for any. */
 function variant(kernel: RowKernel, access: 'vector' | 'scalar'): [KernelName, KernelText] {
@@ -136,10 +138,13 @@ const matrixKernels = (Object.keys(MATRIX_SOURCES) as MatrixKernel[]).flatMap((k
   matrixVariant(kernel, 'half'),
 ]);
 
+const packedSections = Array.from({length: PACKED_SECTIONS}, (_, i) => read(`w${i}Scalars`));
+
 export const KERNELS = Object.fromEntries<KernelText>([
   ...rowKernels,
   ...matrixKernels,
   ...gradientKernels,
   ['mergeGradient', {bindings: [read('sumsScalars'), ...GRADIENT_SUMS], text: mergeGradientText}],
+  ['pack', {bindings: [...packedSections, write('outScalars')], text: packText}],
   ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
 ]) as Readonly<Record<KernelName, KernelText>>;
