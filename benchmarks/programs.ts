@@ -10,9 +10,9 @@ export async function programsOf(run: () => Promise<void>): Promise<number> {
     return NaN;
   }
   const recording = recordGPU((tf.backend() as WebGPUBackend).device);
-  let failure: unknown;
-  await run().catch((error: unknown) => (failure = error));
-  const passes = await recording.stop(); // Takes its wrapper off the device again.
-  if (failure !== undefined) throw failure;
+  // Recording puts a wrapper on the device, which must come off again whatever happens.
+  const [ran] = await Promise.allSettled([run()]);
+  const passes = await recording.stop();
+  if (ran.status === 'rejected') throw new Error('What was to be counted failed.', {cause: ran.reason});
   return passes.reduce((sum, {dispatches}) => sum + dispatches, 0);
 }

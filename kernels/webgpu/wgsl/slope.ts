@@ -57,14 +57,14 @@ fn slopeOf(x: vec4f, p: f32, q: f32) -> vec4f {
   gelu: /* wgsl */ `
 fn slopeOf(x: vec4f, p: f32, q: f32) -> vec4f {
   let u = abs(x);
-  var series = fma(vec4f(-8.70874944e-07), u, vec4f(1.5128797e-05));
-  series = fma(series, u, vec4f(-6.96801363e-05));
-  series = fma(series, u, vec4f(-0.00041400055));
-  series = fma(series, u, vec4f(0.007407967));
-  series = fma(series, u, vec4f(-0.0527135533));
-  series = fma(series, u, vec4f(-0.459146679));
+  var series = fma(vec4f(-8.7094412e-07), u, vec4f(1.51299519e-05));
+  series = fma(series, u, vec4f(-6.9687565e-05));
+  series = fma(series, u, vec4f(-0.000413977163));
+  series = fma(series, u, vec4f(0.00740792882));
+  series = fma(series, u, vec4f(-0.0527135246));
+  series = fma(series, u, vec4f(-0.459146708));
   series = fma(series, u, vec4f(-1.15111077));
-  let tail = 0.5 * exp2(u * series);
+  let tail = exp2(fma(series, u, vec4f(-1.0)));
   return select(tail, 1.0 - tail, x > vec4f(0.0)) + x * 0.3989422804 * exp(-0.5 * x * x);
 }
 `,
