@@ -1,4 +1,5 @@
 /** The steps of a block's gradient that have kernels of their own, against float64 loops and against TF.js's gradients. */
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import {ACTIVATION_NAMES, activationOf, applyActivation} from '../ops/activation.js';
 import type {Shape4D, SpatialStage} from '../ops/index.js';
@@ -12,9 +13,10 @@ import {
   isRegistered,
 } from '../ops/stages/gradient_kernels.js';
 import {type SpatialOptions, spatialStage} from '../ops/stages/make.js';
+import {shaderOf} from '../kernels/webgpu/compile.js';
 import {lowerFilterGradient} from '../kernels/webgpu/lower_gradients.js';
 import {registerBlockKernels} from '../src/register.js';
-import {eachBackend} from './support/environment.js';
+import {eachBackend, onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {expectNoLeak} from './support/expect_no_leak.js';
 import {seededTensors} from './support/random.js';
@@ -117,11 +119,29 @@ eachBackend('the gradient of a convolution by its filter and bias', (backend) =>
         await expectClose(filter, expected.filter, {name: 'filter', tolerance: 2e-6});
         expect(bias?.shape).toEqual(stage.bias ? [stage.channels] : undefined);
         if (bias) await expectClose(bias, expected.bias, {name: 'bias', tolerance: 2e-6});
-        tf.dispose([filter, bias ?? []]);
+        const again = tf.tidy(() => ({...filterGradient(stage, x, dy)}));
+        await expectClose(again.filter, filter, {name: 'filter, again', tolerance: 0});
+        tf.dispose([filter, bias ?? [], again.filter, again.bias ?? []]);
       });
       tf.dispose([x, dy]);
     });
   }
+});
+
+onBackend('webgpu', 'the gradient of a convolution, its loops written out', () => {
+  it('is a valid shader', async () => {
+    const {device} = tf.backend() as WebGPUBackend;
+    for (const example of CASES) {
+      const {stage, input, name} = example;
+      for (const dispatch of lowerFilterGradient({stage, input, output: outputOf(example)}).dispatches) {
+        device.pushErrorScope('validation');
+        device.createShaderModule({code: shaderOf(dispatch)});
+        expect((await device.popErrorScope())?.message)
+          .withContext(`${name}: ${dispatch.kernel}`)
+          .toBeUndefined();
+      }
+    }
+  });
 });
 
 eachBackend('activations and their derivatives', () => {
