@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
+import {compileAhead} from '../compile_ahead.js';
 import type {RecordedWeight, Recording} from './commands.js';
 import {firstDifference} from './compare.js';
 import {watchingNodes} from './graph_access.js';
@@ -51,7 +52,8 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   }
   observeDevice(access.device);
   const {source, examples} = request;
-  const {graph} = source;
+  const {graph, sketch} = source;
+  if (sketch) await compileAhead(access, () => sketch(examples.map(tensorOf)));
   const recorded = await (graph
     ? watchingNodes(graph.graph, (nodeAtWork) => recordTwice(access, {run: source.run, nodeAtWork}, examples))
     : recordTwice(access, {run: source.run}, examples));
@@ -64,6 +66,9 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   if (!graph) return {mode: 'plain', reason: `${reason}, and only a GraphModel can be cut there`};
   return prepareSegments(access, {request, graph, ops: recorded.ops});
 }
+
+/** The caller's, or its scope's, to dispose. */
+const tensorOf = ({values, shape, dtype}: HostValues): tf.Tensor => tf.tensor(values, [...shape], dtype);
 
 function listOf(ops: readonly HostOp[]): string {
   const byOp = new Map<string, HostOp[]>();

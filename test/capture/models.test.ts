@@ -1,5 +1,6 @@
 /** Models, captured: graph models with and without ops on the CPU, layers models, blocks, trained models. */
 import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {layers, sequential} from '@tensorflow/tfjs-layers';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import {runBlock, traceBlock, type Block, BLOCK_SPECS} from '../../ops/index.js';
@@ -26,6 +27,39 @@ onBackend('webgpu', 'capture of models', () => {
   afterEach(() => {
     captured?.dispose();
     captured = undefined;
+  });
+
+  it('compiles all pipelines side by side before it records, stock and fused', async () => {
+    const shape = [1, 10, 12, 4]; // a size that no other spec compiles for
+    const layersModel = sequential({
+      layers: [
+        layers.depthwiseConv2d({
+          inputShape: shape.slice(1),
+          kernelSize: 3,
+          padding: 'same',
+          activation: 'relu6',
+        }),
+        layers.conv2d({filters: 20, kernelSize: 1, activation: 'relu'}),
+        layers.globalAveragePooling2d({}),
+      ],
+    });
+    const fused = await fuse(layersModel);
+    const {device} = tf.backend() as WebGPUBackend;
+    const oneByOne = spyOn(device, 'createComputePipeline').and.callThrough();
+    const aside = spyOn(device, 'createComputePipelineAsync').and.callThrough();
+    for (const record of [
+      () => capture(layersModel, {shape, dtype: 'float32'}),
+      () => fused.capture({shape, dtype: 'float32'}),
+    ]) {
+      aside.calls.reset();
+      const one = await record();
+      expect(one.mode).toBe('replay');
+      expect(aside).toHaveBeenCalled();
+      expect(oneByOne).not.toHaveBeenCalled();
+      one.dispose();
+    }
+    fused.dispose();
+    layersModel.dispose();
   });
 
   it('splits a graph at an op on the CPU', async () => {
