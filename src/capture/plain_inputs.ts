@@ -1,18 +1,33 @@
 /** Inputs of a prediction as tensors, for models that run plainly, on whatever backend. */
 import * as tf from '@tensorflow/tfjs-core';
-import {type ImageOptions, type ImageSource, isPixelData} from './image_input.js';
+import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
+import {checkImage, type ImageOptions, type ImageSource, isPixelData} from './image_input.js';
+import {bufferCopy} from './input_buffers.js';
 import {type CaptureInput, checkTensor, gpuValues, isArrayInput, type NamedSpec} from './values.js';
+
+interface Ways {
+  /** Undefined where the backend is not WebGPU. */
+  readonly access: BackendAccess | undefined;
+  readonly image: ImageOptions;
+}
 
 /** New tensors, the caller's to dispose. @throws where a shape or dtype does not fit. */
 export function plainInputs(
   specs: readonly NamedSpec[],
   inputs: readonly CaptureInput[],
-  image: ImageOptions,
+  ways: Ways,
 ): tf.Tensor[] {
-  return specs.map((spec, i) => plainInput(spec, inputs[i] as CaptureInput, image)); // as many as specs
+  const tensors: tf.Tensor[] = [];
+  try {
+    for (const [i, spec] of specs.entries()) tensors.push(plainInput(spec, inputs[i] as CaptureInput, ways)); // as many as specs
+    return tensors;
+  } catch (error) {
+    tf.dispose(tensors);
+    throw error;
+  }
 }
 
-function plainInput(spec: NamedSpec, input: CaptureInput, image: ImageOptions): tf.Tensor {
+function plainInput(spec: NamedSpec, input: CaptureInput, {access, image}: Ways): tf.Tensor {
   const shape = [...spec.shape];
   if (isArrayInput(input)) return tf.tensor(gpuValues(spec, input), shape, spec.dtype);
   if (input instanceof tf.Tensor) {
@@ -20,9 +35,28 @@ function plainInput(spec: NamedSpec, input: CaptureInput, image: ImageOptions): 
     return input.clone();
   }
   if (typeof GPUBuffer !== 'undefined' && input instanceof GPUBuffer) {
-    return tf.tensor({buffer: input}, shape, spec.dtype);
+    return copyOf(access, spec, input);
   }
-  return tf.tidy(() => imageTensor(spec, input as ImageSource, image)); // all else was ruled out above
+  const source = input as ImageSource; // all else was ruled out above
+  checkImage(spec, source);
+  return tf.tidy(() => imageTensor(spec, source, image));
+}
+
+/** TF.js would want more usages of the buffer than a replay does, and copy it later. */
+function copyOf(access: BackendAccess | undefined, spec: NamedSpec, source: GPUBuffer): tf.Tensor {
+  if (!access)
+    throw new Error(`Capture: input '${spec.name}' is a GPUBuffer, and the backend is not WebGPU.`);
+  const {device, queue} = access;
+  const {tensor, buffer} = access.makeTensor(spec.shape, spec.dtype);
+  try {
+    const encoder = device.createCommandEncoder();
+    bufferCopy(spec, source, buffer)(encoder);
+    queue.submit([encoder.finish()]);
+    return tensor;
+  } catch (error) {
+    tensor.dispose();
+    throw error;
+  }
 }
 
 /** The same as the capture's own kernel computes, from TF.js's ops. */

@@ -143,7 +143,7 @@ async function prepareSegments(
       continue;
     }
     const replay = await buildReplay(access, recorded.program, request);
-    const rest = await restAfter(access, replay, {request, parts, cut});
+    const rest = await orDispose(replay, () => restAfter(access, replay, {request, parts, cut}));
     const hostOps = [...new Set(found.map(({op}) => op))];
     return {mode: 'segments', reason: reason(), replay, weights: recorded.recording.weights, rest, hostOps};
   }
@@ -175,6 +175,16 @@ async function buildReplay(
   {specs, options}: PrepareRequest,
 ): Promise<Replay> {
   const replay = new Replay(access, program, specs, options);
-  await replay.settle();
+  await orDispose(replay, () => replay.settle());
   return replay;
+}
+
+/** What `run` gives; where it fails, nobody gets the replay. */
+async function orDispose<Result>(replay: Replay, run: () => Promise<Result>): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    replay.dispose();
+    throw error;
+  }
 }
