@@ -1,5 +1,6 @@
 /** From a source and example inputs to something that runs predictions: a replay, segments, or the source itself. */
 import * as tf from '@tensorflow/tfjs-core';
+import {isSoftware} from '../../kernels/webgpu/compile.js';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {compileAhead} from '../compile_ahead.js';
@@ -53,7 +54,8 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   observeDevice(access.device);
   const {source, examples} = request;
   const {graph, sketch} = source;
-  if (sketch) await compileAhead(access, () => sketch(examples.map(tensorOf)));
+  // A CPU that plays the GPU compiles on the cores that wait for it: in Node, which polls, side by side took twice the time.
+  if (sketch && !isSoftware(access.device)) await compileAhead(access, () => sketch(examples.map(tensorOf)));
   const recorded = await (graph
     ? watchingNodes(graph.graph, (nodeAtWork) => recordTwice(access, {run: source.run, nodeAtWork}, examples))
     : recordTwice(access, {run: source.run}, examples));
