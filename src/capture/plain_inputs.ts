@@ -1,7 +1,7 @@
 /** Inputs of a prediction as tensors, for models that run plainly, on whatever backend. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
-import {checkImage, type ImageOptions, type ImageSource, isPixelData} from './image_input.js';
+import {checkImage, type ImageOptions, type ImageSource, isPixelData, type PixelData} from './image_input.js';
 import {bufferCopy} from './input_buffers.js';
 import {type CaptureInput, checkTensor, gpuValues, isArrayInput, type NamedSpec} from './values.js';
 
@@ -59,6 +59,14 @@ function copyOf(access: BackendAccess | undefined, spec: NamedSpec, source: GPUB
   }
 }
 
+/** TF.js takes every kind of image but a VideoFrame. */
+function drawable(source: Exclude<ImageSource, PixelData>): Exclude<ImageSource, PixelData> {
+  if (!('displayWidth' in source)) return source;
+  const canvas = new OffscreenCanvas(source.displayWidth, source.displayHeight);
+  canvas.getContext('2d')?.drawImage(source, 0, 0);
+  return canvas;
+}
+
 /** The same as the capture's own kernel computes, from TF.js's ops. */
 function imageTensor({shape, dtype}: NamedSpec, source: ImageSource, options: ImageOptions): tf.Tensor {
   const {alignCorners = false, halfPixelCenters = false, channels: order = 'rgb', offset = 0} = options;
@@ -66,7 +74,7 @@ function imageTensor({shape, dtype}: NamedSpec, source: ImageSource, options: Im
   const [rows = 1, columns = 1, channels = 1] = shape.slice(-3);
   const pixels = isPixelData(source)
     ? tf.tensor3d(Float32Array.from(source.data), [source.height, source.width, 4])
-    : tf.browser.fromPixels(source as HTMLCanvasElement, 4); // TF.js takes the others too, but VideoFrame
+    : tf.browser.fromPixels(drawable(source) as HTMLCanvasElement, 4); // TF.js takes all of these, if not by its types
   const resized: tf.Tensor3D = tf.image.resizeBilinear(
     tf.cast(pixels, 'float32'),
     [rows, columns],

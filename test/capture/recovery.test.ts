@@ -1,8 +1,10 @@
 /** A lost device, and captures for changing shapes. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {layers, sequential} from '@tensorflow/tfjs-layers';
 import {BackendAccess} from '../../kernels/webgpu/backend_access.js';
 import {capture, CaptureCache} from '../../src/capture/index.js';
+import {fuse} from '../../src/fuse.js';
 import {restartBackend} from '../../src/capture/recovery.js';
 import {onBackend} from '../support/environment.js';
 import {measureMemory} from '../support/expect_no_leak.js';
@@ -65,6 +67,31 @@ onBackend('webgpu', 'capture of a lost device', () => {
     expectSameBits(await captured.predictAsync(feeds), before);
     captured.dispose();
     model.dispose();
+  });
+
+  it('revives a fused model, whose packed weights are made anew', async () => {
+    const layersModel = sequential({
+      layers: [
+        layers.depthwiseConv2d({inputShape: [6, 6, 4], kernelSize: 3, padding: 'same', activation: 'relu6'}),
+        layers.conv2d({filters: 8, kernelSize: 1, activation: 'relu'}),
+      ],
+    });
+    const fused = await fuse(layersModel);
+    const shape = [1, 6, 6, 4];
+    const values = Float32Array.from({length: 144}, (_, i) => (i % 7) - 3);
+    const captured = await fused.capture({shape, dtype: 'float32'});
+    const before = await captured.predictAsync(values);
+    device().destroy();
+    await captured.lost;
+    await captured.recover();
+    expect(captured.mode).toBe('replay');
+    expectSameBits(await captured.predictAsync(values), before);
+    const x = tf.tensor(values, shape);
+    const y = fused.predict(x) as tf.Tensor;
+    expectSameBits([await y.data()], before);
+    captured.dispose();
+    fused.dispose();
+    tf.dispose([x, y]);
   });
 
   it('asks for the model where its weights were not kept', async () => {
