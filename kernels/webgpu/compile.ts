@@ -109,7 +109,7 @@ export function kernelText(kernel: string): KernelText {
 }
 
 /** Whether a CPU plays the GPU: Chromium's SwiftShader, Mesa's lavapipe. Older browsers do not tell; then a real one is assumed. */
-function isSoftware(device: GPUDevice): boolean {
+export function isSoftware(device: GPUDevice): boolean {
   const info = device.adapterInfo as GPUAdapterInfo | undefined;
   return (
     info !== undefined &&
