@@ -49,6 +49,7 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
   };
   return {
     matmul: {block: {kind: 'BlockConv', stages: [pointwiseStage('conv', 20)]}, input: [2, 5, 7, 12]},
+    convolution: {block: fullGated, input: [2, 5, 7, 8]},
     depthwise: {block: gated, input: [2, 9, 7, 12]},
     feedForward: {
       block: {
@@ -174,6 +175,33 @@ onBackend('webgpu', 'tuning', () => {
     const winner = await winnerOf(duel, clock, {device, pipelines});
     clock.destroy();
     expect(winner?.tile).toEqual(duel.tiles[1]);
+    expect(winner && winner.microseconds > 0).toBe(true);
+  });
+
+  it('measures every form of a full convolution, each with all of its dispatches', async () => {
+    const {device} = backend();
+    const block: Block = {kind: 'BlockConv', stages: [spatialStage('conv', {kernel: 3, group: 8, channels: 12})]}; // prettier-ignore
+    const tiling = tilingOf(device);
+    const [posed] = posedBy([lowerBlock(block, [1, 7, 6, 8], tiling)], tiling);
+    const contest = posed && contestOf(posed, tiling, {...H200, limits: limitsOf(device)});
+    const [setting] = contest?.settings ?? [];
+    if (!contest || !setting) throw new Error('A convolution has tiles to choose between.');
+    const firsts = [0, 2, 4].map((side) => contest.tiles.findIndex(({WINOGRAD}) => WINOGRAD === side));
+    expect(firsts[0]).toBe(0);
+    expect(firsts.map((at) => setting.dispatches[at]?.map(({kernel}) => kernel))).toEqual([
+      ['convolution.vector'],
+      ['winogradInput2.vector', 'winogradProduct.vector', 'winogradOutput2.vector'],
+      ['winogradInput4.vector', 'winogradProduct.vector', 'winogradOutput4.vector'],
+    ]);
+    const some = <T>(all: readonly T[]): readonly T[] => all.filter((_, at) => firsts.includes(at));
+    const settings = [{plans: some(setting.plans), dispatches: some(setting.dispatches)}];
+    const few = {choice: contest.choice, tiles: some(contest.tiles), settings};
+    const pipelines = new PipelineCache(device);
+    await pipelines.prepare(dispatchesOf(few));
+    const clock = new GpuClock(device);
+    const winner = await winnerOf(few, clock, {device, pipelines});
+    clock.destroy();
+    expect(few.tiles).toContain(winner?.tile ?? {});
     expect(winner && winner.microseconds > 0).toBe(true);
   });
 

@@ -5,6 +5,7 @@
  */
 import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
+import {convolution} from './convolution_candidates.js';
 import {
   depthwiseProjectCandidates,
   depthwiseProjectTiles,
@@ -49,6 +50,10 @@ export interface TileRow<Problem, Tile> {
   readonly every?: (problem: Problem, limits: DeviceLimits) => Iterable<Tile>;
   /** Microseconds of the processors; launch and device memory apart. */
   readonly estimate: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Microseconds of the other dispatches that come with the tile, where their number depends on it; left out where it does not. */
+  readonly besides?: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Names the way a tile has the stage made, where there are several, of which tune is to measure each. */
+  readonly formOf?: (tile: Tile) => string;
 }
 
 const FLOAT_BYTES = 4;
@@ -226,6 +231,7 @@ const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {
 
 export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, TileOf<K>>} = {
   matmul,
+  convolution,
   depthwise,
   feedForward,
   depthwiseProject,

@@ -29,6 +29,7 @@ export interface Estimate {
 
 export interface TileEstimate {
   readonly tile: Constants;
+  /** Its total has all dispatches that come with the tile: those of Winograd's transforms, or the merge of a sum's parts. */
   readonly estimate: Estimate;
 }
 
@@ -174,10 +175,17 @@ function choiceOf(
   return {by: 'planner', tile, others};
 }
 
-/** Every tile a choice is between, the lowest estimate first; the chosen one is the same object as in `choice`. */
+/**
+ * Every tile a choice is between, the lowest estimate first, with all dispatches that come with it in the total; the chosen one
+ * is the same object as in `choice`.
+ */
 export function rankTiles(choice: Choice, context: EstimateContext): readonly TileEstimate[] {
-  const {estimate} = rowOf(choice.kernel);
+  const {estimate, besides} = rowOf(choice.kernel);
+  const whole = (tile: Constants): Estimate => {
+    const own = estimateWith(estimate(tile, choice.problem, context), context);
+    return {...own, total: own.total + (besides?.(tile, choice.problem, context) ?? 0)};
+  };
   return tilesOf(choice, context.device.limits)
-    .map((tile) => ({tile, estimate: estimateWith(estimate(tile, choice.problem, context), context)}))
+    .map((tile) => ({tile, estimate: whole(tile)}))
     .sort((a, b) => a.estimate.total - b.estimate.total);
 }

@@ -9,9 +9,9 @@ import {activationConstants} from './activation_codes.js';
 import {type DepthwiseProjectTile, patchPixels} from './depthwise_project_tiling.js';
 import type {FeedForwardTile} from './feed_forward_tiling.js';
 import {chunkConstants, type ChunkTile} from './fused_tiling.js';
-import {bare, windowOf} from './lower_convolutions.js';
+import {windowOf} from './lower_convolutions.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
-import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import type {RowKernel} from './wgsl/index.js';
 
 /** Stages that become one dispatch; the last of them takes the ending. */
@@ -207,7 +207,7 @@ function emitProjected(lowering: Lowering, given: Projected): Rows {
     ...tile,
     ...given.constants,
     PROJECT_FILTER: lowering.packer.add({rows: hidden, columns: n, padRows: true}, filter),
-    ...(isParted ? lowering.ending(bare(n), {}, {}) : own),
+    ...(isParted ? bareEnding(lowering, n) : own),
   };
   const shared = {
     constants,
