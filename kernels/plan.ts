@@ -9,9 +9,11 @@ export type Constants = Readonly<Record<string, number | boolean>>;
 
 /**
  * A buffer of a plan: the block's input, the map that a residual is given, the output, the packed weights, or a scratch buffer
- * by name. A kernel's binding that the plan has no use for is `unused`.
+ * by name. A kernel's binding that the plan has no use for is `unused`. Gradients have `dy`, the gradient of an output, and
+ * besides `out` the gradient of a `bias`. What packs weights reads them as `weight:NUMBER`.
  */
-export type BufferName = 'x' | 'map' | 'out' | 'weights' | 'unused' | `scratch:${string}`;
+export type BufferName =
+  'x' | 'map' | 'out' | 'weights' | 'dy' | 'bias' | 'unused' | `scratch:${string}` | `weight:${number}`;
 
 export interface Dispatch {
   readonly kernel: string;

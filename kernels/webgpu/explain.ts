@@ -14,6 +14,7 @@ import {
   withTile,
 } from './choices.js';
 import {type DeviceModel, processorTime} from './device_model.js';
+import {type FusionNotTaken, fusionsNotTaken} from './explain_fusions.js';
 import {tilingFor} from './tiling.js';
 import {type BlockTiming, type TunedPlans, tunedTiling} from './tuned.js';
 
@@ -60,6 +61,8 @@ interface Explained {
   readonly timing: BlockTiming | undefined;
   /** As planned; with `runs: 'ops'` what would run if the block were fused. */
   readonly dispatches: readonly DispatchPlan[];
+  /** Stages that could share a dispatch and do not. */
+  readonly notFused: readonly FusionNotTaken[];
 }
 
 /** A block runs as planned, or, where the ops it replaces were measured to be faster, as those. */
@@ -97,6 +100,7 @@ export function explainBlock(block: Block, input: readonly number[], options: Ex
     estimate: sum(({estimate}) => estimate.total),
     waterline: sum(({waterline}) => waterline),
     dispatches,
+    notFused: fusionsNotTaken(choices, (choice) => rankTiles(choice, {device, cost: {macs: 0, bytes: 0}}), {device, tuned}), // prettier-ignore
   };
   return timing && tuned?.prefersOps(block, input)
     ? {runs: 'ops', ...explained, timing}

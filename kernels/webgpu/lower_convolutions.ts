@@ -41,7 +41,8 @@ function expansion(
   return tile && {...rows, shape: [n, h, w, stage.channels], expand: {stage, tile}};
 }
 
-function windowOf(stage: SpatialStage, input: Shape4D): {shape: Shape4D; top: number; left: number} {
+/** The shape of a convolution's output, and what pads its input above and to the left. */
+export function windowOf(stage: SpatialStage, input: Shape4D): {shape: Shape4D; top: number; left: number} {
   const [n, h, w] = input;
   const [top, bottom, left, right] = resolvePad(stage, input);
   const reach = (axis: 0 | 1): number => (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;

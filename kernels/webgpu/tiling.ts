@@ -4,6 +4,23 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import {
+  depthwiseProjectApart,
+  depthwiseProjectCandidates,
+  depthwiseProjectMacs,
+  type DepthwiseProjectProblem,
+  type DepthwiseProjectTile,
+  estimateDepthwiseProject,
+} from './depthwise_project_tiling.js';
+import {
+  estimateFeedForward,
+  feedForwardApart,
+  feedForwardCandidates,
+  feedForwardMacs,
+  type FeedForwardProblem,
+  type FeedForwardTile,
+} from './feed_forward_tiling.js';
+import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
 import {
   bestOf,
@@ -13,6 +30,7 @@ import {
   type MatmulProblem,
   type MatmulTile,
   matmulTileOf,
+  type RatedTile,
 } from './matmul_tiling.js';
 import type {HalfTiling} from './matrix_tiling.js';
 
@@ -67,6 +85,10 @@ export interface Tiling {
   depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
   /** Undefined where expansion and depth-wise convolution are faster as two dispatches. */
   expandDepthwise(problem: ExpandProblem): ExpandTile | undefined;
+  /** Whether two pointwise stages are one dispatch. */
+  feedForward(problem: FeedForwardProblem): FeedForwardTile | Apart;
+  /** Whether a depth-wise convolution and its projection are one dispatch, with the expansion before them if there is one. */
+  depthwiseProject(problem: DepthwiseProjectProblem): DepthwiseProjectTile | Apart;
   grouped(problem: {readonly shape: Shape4D}): {
     readonly STRIP: number;
     readonly LANES: number;
@@ -206,10 +228,36 @@ function expandTile({input, shape, stage}: ExpandProblem, limits: DeviceLimits):
   return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
 }
 
+const bestMatmul = (problem: MatmulProblem, limits: DeviceLimits): RatedTile =>
+  bestOf(matmulCandidates(problem, limits), (t) => estimateMatmul(t, problem, limits));
+
+/** Microseconds on an H200 of what a fused dispatch replaces, launches included. */
+export const apartMicroseconds = {
+  feedForward: (problem: FeedForwardProblem, limits: DeviceLimits): number =>
+    feedForwardApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
+  depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number =>
+    depthwiseProjectApart(
+      problem,
+      (one) => estimateMatmul(bestMatmul(one, limits), one, limits),
+      problem.expand && expandTile(problem, limits) !== undefined,
+    ),
+} as const;
+
 export function tilingFor(limits: DeviceLimits): Tiling {
   return {
-    matmul: (problem) =>
-      matmulTileOf(bestOf(matmulCandidates(problem, limits), (t) => estimateMatmul(t, problem, limits))),
+    matmul: (problem) => matmulTileOf(bestMatmul(problem, limits)),
+    feedForward: (problem) =>
+      fusedIfWorthwhile(
+        () => feedForwardCandidates(problem, limits),
+        (tile) => estimateFeedForward(tile, problem),
+        {apart: apartMicroseconds.feedForward(problem, limits), macs: feedForwardMacs(problem)},
+      ),
+    depthwiseProject: (problem) =>
+      fusedIfWorthwhile(
+        () => depthwiseProjectCandidates(problem, limits),
+        (tile) => estimateDepthwiseProject(tile, problem),
+        {apart: apartMicroseconds.depthwiseProject(problem, limits), macs: depthwiseProjectMacs(problem)},
+      ),
     convolution: (problem) => convolutionTile(problem, limits),
     depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     expandDepthwise: (problem) => expandTile(problem, limits),

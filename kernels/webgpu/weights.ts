@@ -8,9 +8,10 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {halfBits} from '../float16.js';
 import {sectionElements, type WeightLayout, type WeightSection} from '../plan.js';
 import {hostValues} from './backend_access.js';
+import {type NamedInfos, packByKernel} from './pack_weights.js';
 import {fillTransformed, transformFilter} from './winograd_filter.js';
 
-export type NamedInfos = ReadonlyMap<string, tf.TensorInfo>;
+export type {NamedInfos} from './pack_weights.js';
 
 /** Packed buffers by the first weight's data; an entry exists only while the weights are pinned. */
 const pinned = new WeakMap<object, Map<string, tf.Tensor>>();
@@ -59,7 +60,7 @@ function pack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos)
   const values = new Map([...weights].map(([name, info]) => [name, hostValues(backend, info)] as const));
   if ([...values.values()].every((value) => value !== undefined))
     return tf.tensor1d(packOnHost(layout, values as ReadonlyMap<string, Float32Array>));
-  return tf.tidy(() => packOnDevice(layout, weights));
+  return packByKernel(backend, layout, weights) ?? tf.tidy(() => packOnDevice(layout, weights));
 }
 
 /** The packed values of `layout`; exported for tests, which compare both ways. */

@@ -1,15 +1,30 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
-import {scalarAccess, scalarInput, vectorAccess, vectorOutput} from './access.js';
+import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
 import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
+import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {epilogueText} from './epilogue.js';
+import {feedForwardText} from './feed_forward.js';
+import {expandText, projectText} from './fused.js';
+import {
+  depthwiseGradientText,
+  gradientOutput,
+  groupedGradientText,
+  mergeGradientText,
+  scalarGroups,
+  scalarSlopes,
+  vectorGroups,
+  vectorSlopes,
+} from './filter_gradient.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
 import {matmulText} from './matmul.js';
 import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
+import {PACKED_SECTIONS, packText} from './pack.js';
 import {rowMomentsText} from './row_moments.js';
+import {activationText, slopeText} from './slope.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
@@ -54,6 +69,18 @@ const BODIES = {
     bindings: [read('weights'), write('statistics')],
     pieces: [epilogueText, depthwiseText, expandSource],
   },
+  feedForward: {
+    bindings: [read('weights'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, projectText, expandText, feedForwardText],
+  },
+  depthwiseProject: {
+    bindings: [read('weights')],
+    pieces: [epilogueText, projectText, depthwiseProjectText, mapPatch],
+  },
+  expandDepthwiseProject: {
+    bindings: [read('weights')],
+    pieces: [epilogueText, projectText, expandText, depthwiseProjectText, expandedPatch],
+  },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   dense: {bindings: [read('weights')], pieces: [epilogueText, denseText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
@@ -63,6 +90,8 @@ const BODIES = {
   normalize: {bindings: [read('weights')], pieces: [normalizeText]},
   pool: {bindings: [], pieces: [poolText]},
   blur: {bindings: [], pieces: [blurText]},
+  activation: {bindings: [], pieces: [activationText]},
+  slope: {bindings: [], pieces: [slopeText]},
 } as const satisfies Record<string, Body>;
 
 /** Matrix products on subgroup matrices, by the source of their rows. */
@@ -75,10 +104,29 @@ const MATRIX_DIRECTIVES = [
   'diagnostic(off, chromium.subgroup_matrix_uniformity);',
 ];
 
+/** Gradients by a filter, by what reads x and dy: four channels at a time, or one by one. */
+const GRADIENTS = {
+  depthwiseGradient: {
+    vector: [vectorInput, vectorSlopes, gradientOutput, depthwiseGradientText],
+    scalar: [scalarInput, scalarSlopes, gradientOutput, depthwiseGradientText],
+  },
+  groupedGradient: {
+    vector: [vectorGroups, gradientOutput, groupedGradientText],
+    scalar: [scalarGroups, gradientOutput, groupedGradientText],
+  },
+} as const;
+
+const GRADIENT_SUMS = [write('outScalars'), write('biasScalars')];
+
 export type RowKernel = keyof typeof BODIES;
 export type MatrixKernel = keyof typeof MATRIX_SOURCES;
+export type GradientKernel = keyof typeof GRADIENTS;
 export type KernelName =
-  `${RowKernel}.${'vector' | 'scalar'}` | `${MatrixKernel}.${'float' | 'half'}` | 'gate';
+  | `${RowKernel | GradientKernel}.${'vector' | 'scalar'}`
+  | `${MatrixKernel}.${'float' | 'half'}`
+  | 'gate'
+  | 'mergeGradient'
+  | 'pack';
 
 /** Whether the kernel takes an x of any channels even where it writes in fours. */
 export const readsScalars = (kernel: RowKernel): boolean => (BODIES[kernel] as Body).readsScalars === true;
@@ -111,6 +159,17 @@ function matrixVariant(kernel: MatrixKernel, rows: 'float' | 'half'): [KernelNam
   return [`${kernel}.${rows}`, {bindings, text, directives: MATRIX_DIRECTIVES}];
 }
 
+function gradientVariant(kernel: GradientKernel, access: 'vector' | 'scalar'): [KernelName, KernelText] {
+  const suffix = access === 'vector' ? '' : 'Scalars';
+  const bindings = [read(`x${suffix}`), read(`dy${suffix}`), write('sumsScalars'), ...GRADIENT_SUMS];
+  return [`${kernel}.${access}`, {bindings, text: GRADIENTS[kernel][access].join('\n')}];
+}
+
+const gradientKernels = (Object.keys(GRADIENTS) as GradientKernel[]).flatMap((kernel) => [
+  gradientVariant(kernel, 'vector'),
+  gradientVariant(kernel, 'scalar'),
+]);
+
 const rowKernels = (Object.keys(BODIES) as RowKernel[]).flatMap((kernel) => [
   variant(kernel, 'vector'),
   variant(kernel, 'scalar'),
@@ -121,8 +180,13 @@ const matrixKernels = (Object.keys(MATRIX_SOURCES) as MatrixKernel[]).flatMap((k
   matrixVariant(kernel, 'half'),
 ]);
 
+const packedSections = Array.from({length: PACKED_SECTIONS}, (_, i) => read(`w${i}Scalars`));
+
 export const KERNELS = Object.fromEntries<KernelText>([
   ...rowKernels,
   ...matrixKernels,
+  ...gradientKernels,
+  ['mergeGradient', {bindings: [read('sumsScalars'), ...GRADIENT_SUMS], text: mergeGradientText}],
+  ['pack', {bindings: [...packedSections, write('outScalars')], text: packText}],
   ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
 ]) as Readonly<Record<KernelName, KernelText>>;
