@@ -63,11 +63,12 @@ export interface WeightSection {
 
 /**
  * What a section holds, by names of the block's inputs. `filter` is diag(rowScale) · W · diag(columnScale);
+ * `winograd` are the 16 or 36 components of that 3×3 filter transformed for F(2×2, 3×3) or F(4×4, 3×3), as taps;
  * `bias` is (bias + rowOffset · W) · columnScale; `columnsums` are the column sums of the scaled filter. They fold
  * LayerNorm's gain and offset and the layer scale into a pointwise stage.
  */
 export interface WeightValue {
-  readonly form: 'filter' | 'bias' | 'columnsums';
+  readonly form: 'filter' | 'winograd' | 'bias' | 'columnsums';
   readonly filter: string;
   readonly bias?: string | undefined;
   readonly rowScale?: string | undefined;
@@ -83,7 +84,7 @@ export interface WeightLayout {
 
 /** Elements of a section, the zeros that pad it included. */
 export const sectionElements = ({taps, rowStride, stride, value}: WeightSection): number =>
-  value.form === 'filter' ? taps * rowStride * stride : stride;
+  value.form === 'filter' || value.form === 'winograd' ? taps * rowStride * stride : stride;
 
 /** Collects the sections of a block's packed weights; every section starts at a multiple of four words. */
 export class WeightPacker {

@@ -42,6 +42,7 @@ const SLOTS = {
   RESIDUAL_ACTIVATION: 'activateSum',
   GATE: 'gateOf',
   EXPAND_ACTIVATION: 'activateExpanded',
+  SPATIAL_ACTIVATION: 'activateSpatial',
 } as const;
 export type ActivationSlot = keyof typeof SLOTS;
 

@@ -102,8 +102,13 @@ function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): P
 }
 
 export function limitsOf({limits}: GPUDevice): DeviceLimits {
-  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
-  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 132};
+  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize} = limits; // prettier-ignore
+  return {
+    maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupStorageSize,
+    maxStorageBufferBindingSize,
+    processors: 132,
+  };
 }
 
 /** While a dry run is on: the plans it came across. */

@@ -9,6 +9,7 @@ import {halfBits} from '../float16.js';
 import {sectionElements, type WeightLayout, type WeightSection} from '../plan.js';
 import {hostValues} from './backend_access.js';
 import {type NamedInfos, packByKernel} from './pack_weights.js';
+import {fillTransformed, transformFilter} from './winograd_filter.js';
 
 export type {NamedInfos} from './pack_weights.js';
 
@@ -80,10 +81,11 @@ export function packOnHost(layout: WeightLayout, weights: ReadonlyMap<string, Fl
 }
 
 function fillSection(
-  {taps, rows, rowStride, columns, stride, value}: WeightSection,
+  section: WeightSection,
   weights: ReadonlyMap<string, Float32Array>,
   into: Float32Array,
 ): void {
+  const {taps, rows, rowStride, columns, stride, value} = section;
   const of = (name: string | undefined): Float32Array | undefined =>
     name === undefined ? undefined : weights.get(name);
   const [filter, rowScale, rowOffset, columnScale, bias] = [
@@ -102,6 +104,10 @@ function fillSection(
           sum += (rowOffset[r] ?? 0) * (filter[r * columns + c] ?? 0);
       into[c] = sum * scaleOf(c);
     }
+    return;
+  }
+  if (value.form === 'winograd') {
+    if (filter) fillTransformed(filter, into, section, scaleOf);
     return;
   }
   for (let tap = 0; tap < taps; tap++) {
@@ -134,7 +140,10 @@ function sectionOf(
     const scale = of(by);
     return scale ? tf.mul(tensor, tf.reshape(scale, shape)) : tensor;
   };
-  const filter = (): tf.Tensor => tf.reshape(of(value.filter) as tf.Tensor, [taps, rows, columns]);
+  const filter = (): tf.Tensor => {
+    const given = tf.reshape(of(value.filter) as tf.Tensor, [-1, rows, columns]);
+    return value.form === 'winograd' ? transformFilter(given, taps) : given;
+  };
   const padColumns = (tensor: tf.Tensor2D): tf.Tensor => tf.pad(tensor, [[0, 0], [0, stride - columns]]); // prettier-ignore
   if (value.form === 'bias') {
     const bias = tf.reshape(of(value.bias) ?? tf.zeros([columns]), [1, columns]);

@@ -1,10 +1,13 @@
 /**
  * How the kernels read the block's input and write its output: four channels at a time, which needs channels in multiples of
  * four, or one by one. Each text defines readX, readResidual and writeOut over a row (a pixel) and a group of four channels.
+ * loadX(at) is for a kernel that has the address, in groups, of rows whose channels are a multiple of four.
  * Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
  */
 
 export const vectorInput = /* wgsl */ `
+fn loadX(at: u32) -> vec4f { return vec4f(x[at]); }
+
 fn readX(row: u32, c4: u32) -> vec4f { return vec4f(x[row * (X_CHANNELS / 4u) + c4]); }
 `;
 
@@ -22,6 +25,11 @@ fn writeOut(row: u32, c4: u32, value: vec4f) { out[row * (OUT_CHANNELS / 4u) + c
 export const vectorAccess = vectorInput + vectorOutput;
 
 export const scalarInput = /* wgsl */ `
+fn loadX(at: u32) -> vec4f {
+  let first = at * 4u;
+  return vec4f(f32(xScalars[first]), f32(xScalars[first + 1u]), f32(xScalars[first + 2u]), f32(xScalars[first + 3u]));
+}
+
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -31,7 +39,7 @@ fn readX(row: u32, c4: u32) -> vec4f {
 }
 `;
 
-const scalarOutput = /* wgsl */ `
+export const scalarOutput = /* wgsl */ `
 fn readResidual(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -47,4 +55,5 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
 }
 `;
 
+/** Any channels. */
 export const scalarAccess = scalarInput + scalarOutput;
