@@ -126,6 +126,7 @@ export function estimateDepthwiseProject(
       macs: chunks * (productMacs(tile, k) + spatial),
       chunks,
       steps: stepsPerChunk(tile, k) + 1,
+      stagings: divideUp((patchPixels(tile, stage) * (expand ? input[3] : HIDDEN_CHUNK)) / 4, WORKGROUP),
       bytes: FLOAT_BYTES * (elements(input) + hidden * (k + kh * kw + n)),
       out: shape[0] * shape[1] * shape[2] * n,
     },

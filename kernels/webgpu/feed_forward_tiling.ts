@@ -13,6 +13,7 @@ import {
   shortlist,
   stepsPerChunk,
   workgroupsFor,
+  FUSED_RATES,
 } from './fused_tiling.js';
 import type {DeviceLimits} from './tiling.js';
 
@@ -56,17 +57,20 @@ export const feedForwardCandidates = remembered(
 
 export function estimateFeedForward(tile: FeedForwardTile, {m, k, hidden, n}: FeedForwardProblem): number {
   const chunks = divideUp(divideUp(hidden, tile.HIDDEN_CHUNK), tile.PARTS);
-  return estimate(
-    {
-      workgroups: divideUp(m, tile.TILE_M) * tile.PARTS,
-      threads: tile.WORKGROUP,
-      macs: chunks * productMacs(tile, k),
-      chunks,
-      steps: stepsPerChunk(tile, k),
-      bytes: FLOAT_BYTES * (m * k + hidden * (k + n)),
-      out: m * n,
-    },
-    tile.PARTS,
+  return (
+    FUSED_RATES.feedForward *
+    estimate(
+      {
+        workgroups: divideUp(m, tile.TILE_M) * tile.PARTS,
+        threads: tile.WORKGROUP,
+        macs: chunks * productMacs(tile, k),
+        chunks,
+        steps: stepsPerChunk(tile, k),
+        bytes: FLOAT_BYTES * (m * k + hidden * (k + n)),
+        out: m * n,
+      },
+      tile.PARTS,
+    )
   );
 }
 
