@@ -86,6 +86,16 @@ export function missingFields(backend: object): readonly string[] {
   ];
 }
 
+const known = new WeakSet();
+
+/** Whether nothing is missing; asked at every call of a kernel, so a backend that had all once is not looked through again. */
+export function isKnownBackend(backend: object): boolean {
+  if (known.has(backend)) return true;
+  if (missingFields(backend).length > 0) return false;
+  known.add(backend);
+  return true;
+}
+
 const open = (backend: WebGPUBackend): PrivateFields => backend as unknown as PrivateFields; // missingFields() has looked.
 
 export interface Recording {

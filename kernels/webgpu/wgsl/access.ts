@@ -1,10 +1,13 @@
 /**
  * How the kernels read the block's input and write its output: four channels at a time, which needs channels in multiples of
  * four, or one by one. Each text defines readX, readResidual and writeOut over a row (a pixel) and a group of four channels.
+ * loadX(at) is for a kernel that has the address, in groups, of rows whose channels are a multiple of four.
  * Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
  */
 
 export const vectorInput = /* wgsl */ `
+fn loadX(at: u32) -> vec4f { return vec4f(x[at]); }
+
 fn readX(row: u32, c4: u32) -> vec4f { return vec4f(x[row * (X_CHANNELS / 4u) + c4]); }
 `;
 
@@ -21,7 +24,12 @@ fn writeOut(row: u32, c4: u32, value: vec4f) { out[row * (OUT_CHANNELS / 4u) + c
 /** X_CHANNELS, RESIDUAL_CHANNELS and OUT_CHANNELS are multiples of four. */
 export const vectorAccess = vectorInput + vectorOutput;
 
-export const scalarAccess = /* wgsl */ `
+export const scalarInput = /* wgsl */ `
+fn loadX(at: u32) -> vec4f {
+  let first = at * 4u;
+  return vec4f(f32(xScalars[first]), f32(xScalars[first + 1u]), f32(xScalars[first + 2u]), f32(xScalars[first + 3u]));
+}
+
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -29,7 +37,9 @@ fn readX(row: u32, c4: u32) -> vec4f {
   }
   return value;
 }
+`;
 
+export const scalarOutput = /* wgsl */ `
 fn readResidual(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -44,3 +54,6 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
   }
 }
 `;
+
+/** Any channels. */
+export const scalarAccess = scalarInput + scalarOutput;
