@@ -61,7 +61,7 @@ onBackend('webgpu', 'capture of models', () => {
       fused: () => fused.capture({shape, dtype: 'float32'}),
     };
     for (const [name, record] of Object.entries(records)) {
-      aside.calls.reset();
+      for (const spy of [aside, oneByOne]) spy.calls.reset();
       const one = await record();
       expect(one.mode).withContext(name).toBe('replay');
       expect(aside).withContext(name).toHaveBeenCalled();
