@@ -1,13 +1,18 @@
 /** Runs of stages in one dispatch (wgsl/fused.ts): every candidate tile, in every shape that is hard on it, against the reference. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {isCandidate} from '../kernels/webgpu/candidates.js';
 import {depthwiseProjectCandidates} from '../kernels/webgpu/depthwise_project_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
-import {feedForwardCandidates, type FeedForwardTile} from '../kernels/webgpu/feed_forward_tiling.js';
+import {
+  feedForwardCandidates,
+  type FeedForwardTile,
+  feedForwardTiles,
+} from '../kernels/webgpu/feed_forward_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
-import {type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
+import {type Tiling, tilingFor, usualLimits} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, BLOCK_SPECS, reference, type Stage, traceBlock} from '../ops/index.js';
 import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
@@ -74,6 +79,23 @@ onBackend('webgpu', 'fused runs of stages equal the reference', () => {
   afterAll(() => {
     for (const kernel of FUSED)
       if ((seen.get(kernel) ?? 0) < 3) throw new Error(`Few cases of the specs ran '${kernel}': ${seen.get(kernel)}`); // prettier-ignore
+  });
+});
+
+describe('candidates of fused runs', () => {
+  it('that the estimate does not list may come from a file, tiles that are none may not', () => {
+    const problem = {m: 196, k: 64, hidden: 256, n: 64, norm: true};
+    const posed = {kernel: 'feedForward', problem} as const;
+    const every = [...feedForwardTiles(problem, usualLimits)];
+    const listed = feedForwardCandidates(problem, usualLimits);
+    expect(listed.length).toBeLessThan(every.length);
+    for (const tile of every.filter((_, at) => at % 7 === 0))
+      expect(isCandidate(posed, {...tile}, usualLimits))
+        .withContext(JSON.stringify(tile))
+        .toBe(true);
+    expect(isCandidate(posed, {...APART}, usualLimits)).toBe(true);
+    for (const change of [{WORKGROUP: 80}, {HIDDEN_CHUNK: 28}, {STEP_H: 64, STEP_K: 256}, {PARTS: 3}])
+      expect(isCandidate(posed, {...(every[0] as FeedForwardTile), ...change}, usualLimits)).toBe(false);
   });
 });
 

@@ -86,14 +86,16 @@ export function missingFields(backend: object): readonly string[] {
   ];
 }
 
-const known = new WeakSet();
-
-/** Whether nothing is missing; asked at every call of a kernel, so a backend that had all once is not looked through again. */
+/** Whether nothing is missing, without a list of what is: kernels ask at every call. */
 export function isKnownBackend(backend: object): boolean {
-  if (known.has(backend)) return true;
-  if (missingFields(backend).length > 0) return false;
-  known.add(backend);
-  return true;
+  const fields = backend as Readonly<Record<string, unknown>>;
+  const isIn = (owner: string, name: string): boolean =>
+    typeof (fields[owner] as Record<string, unknown> | undefined)?.[name] === 'function';
+  return (
+    METHODS.every((name) => typeof fields[name] === 'function') &&
+    FIELDS.every((name) => fields[name] !== undefined) &&
+    MEMBER_METHODS.every(([owner, name]) => isIn(owner, name))
+  );
 }
 
 const open = (backend: WebGPUBackend): PrivateFields => backend as unknown as PrivateFields; // missingFields() has looked.

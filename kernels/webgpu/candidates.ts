@@ -6,9 +6,13 @@
 import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
 import {convolution} from './convolution_candidates.js';
-import {depthwiseProjectCandidates, estimateDepthwiseProject} from './depthwise_project_tiling.js';
+import {
+  depthwiseProjectCandidates,
+  depthwiseProjectTiles,
+  estimateDepthwiseProject,
+} from './depthwise_project_tiling.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
-import {estimateFeedForward, feedForwardCandidates} from './feed_forward_tiling.js';
+import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {APART, FUSED_RATES} from './fused_tiling.js';
 import {
   apartMicroseconds,
@@ -42,6 +46,8 @@ export interface EstimateContext {
 export interface TileRow<Problem, Tile> {
   /** Those that are correct and within the limits; the rule's own choice need not be listed. */
   readonly candidates: (problem: Problem, limits: DeviceLimits) => readonly Tile[];
+  /** Where those are but the best by estimate: all of them. */
+  readonly every?: (problem: Problem, limits: DeviceLimits) => Iterable<Tile>;
   /** Microseconds of the processors; launch and device memory apart. */
   readonly estimate: (tile: Tile, problem: Problem, context: EstimateContext) => number;
   /** Microseconds of the other dispatches that come with the tile, where their number depends on it; left out where it does not. */
@@ -97,6 +103,7 @@ const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
 /** The fused kernels' choices hold the stages apart as well: then the estimate is of the dispatches these are, less one launch. */
 const feedForward: TileRow<ProblemOf<'feedForward'>, TileOf<'feedForward'>> = {
   candidates: (problem, limits) => [APART, ...feedForwardCandidates(problem, limits)],
+  every: feedForwardTiles,
   estimate: (tile, problem, {device}) =>
     scaledFromH200(
       (tile.FUSED
@@ -108,6 +115,7 @@ const feedForward: TileRow<ProblemOf<'feedForward'>, TileOf<'feedForward'>> = {
 
 const depthwiseProject: TileRow<ProblemOf<'depthwiseProject'>, TileOf<'depthwiseProject'>> = {
   candidates: (problem, limits) => [APART, ...depthwiseProjectCandidates(problem, limits)],
+  every: depthwiseProjectTiles,
   estimate: (tile, problem, {device}) =>
     scaledFromH200(
       (tile.FUSED
@@ -258,8 +266,13 @@ export function candidatesOf(
 }
 
 /** Whether `tile`, wherever it comes from, may be used for the problem. */
-export const isCandidate = (
+export function isCandidate(
   posed: {readonly kernel: TiledKernel; readonly problem: unknown},
   tile: Constants,
   limits: DeviceLimits,
-): boolean => candidatesOf(posed, limits).some((one) => sameTile(one, tile));
+): boolean {
+  if (candidatesOf(posed, limits).some((one) => sameTile(one, tile))) return true;
+  for (const one of rowOf(posed.kernel).every?.(posed.problem, limits) ?? [])
+    if (sameTile(one, tile)) return true;
+  return false;
+}

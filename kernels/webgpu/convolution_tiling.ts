@@ -50,7 +50,7 @@ export const isWinograd = (tile: ConvolutionTile): tile is WinogradTile => tile.
 export const winogradComponents = (side: WinogradSide): number => (side + 2) ** 2;
 
 /**
- * What the estimates count with, for an H200. None of it is fitted yet: the products of both forms are taken to run at 25 TFLOP/s
+ * What the estimates count with, for an H200. None of it is fitted yet: the products of all forms are taken to run at 25 TFLOP/s
  * where a pointwise product of the same tile makes 37, and the transforms at 60 % of a copy.
  */
 export const CONVOLUTION_RATES = {

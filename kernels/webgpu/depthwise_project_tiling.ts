@@ -16,7 +16,7 @@ import {
   productMacs,
   type ProductTime,
   remembered,
-  Shortlist,
+  shortlist,
   stepsPerChunk,
   workgroupsFor,
 } from './fused_tiling.js';
@@ -75,29 +75,35 @@ const geometriesOf = ([, height, width]: Shape4D): readonly Geometry[] =>
       return pixels <= MOST_PIXELS && (pixels >= LEAST_PIXELS || pixels >= height * width);
     });
 
+/** All that fit. */
+export function* depthwiseProjectTiles(
+  {input, expand, stage, shape, n}: DepthwiseProjectProblem,
+  limits: DeviceLimits,
+): Iterable<DepthwiseProjectTile> {
+  const hidden = stage.channels;
+  const taps = stage.kernel[0] * stage.kernel[1];
+  for (const geometry of geometriesOf(shape)) {
+    const sources = patchPixels(geometry, stage);
+    const spatial = (chunk4: number): number => chunk4 * (sources + taps);
+    const pixels = geometry.TILE_H * geometry.TILE_W;
+    const grid = {pixels, sources, k: input[3], hidden, n, expand, spatial};
+    for (const chunk of chunksFor(hidden, CHUNKS))
+      for (const workgroup of workgroupsFor(limits)) {
+        const made = chunkTile(grid, [workgroup, chunk], limits);
+        if (!made) continue;
+        for (const PARTS of partsFor(divideUp(hidden, chunk))) yield {...made, PARTS, ...geometry};
+      }
+  }
+}
+
+/** Those of them worth a measurement, the lowest estimate first. */
 export const depthwiseProjectCandidates = remembered(
-  (problem: DepthwiseProjectProblem, limits: DeviceLimits): readonly DepthwiseProjectTile[] => {
-    const {input, expand, stage, n} = problem;
-    const hidden = stage.channels;
-    const taps = stage.kernel[0] * stage.kernel[1];
-    const shortlist = new Shortlist<DepthwiseProjectTile>();
-    for (const geometry of geometriesOf(problem.shape)) {
-      const {TILE_H, TILE_W} = geometry;
-      const sources = patchPixels(geometry, stage);
-      const spatial = (chunk4: number): number => chunk4 * (sources + taps);
-      const grid = {pixels: TILE_H * TILE_W, sources, k: input[3], hidden, n, expand, spatial};
-      for (const chunk of chunksFor(hidden, CHUNKS))
-        for (const workgroup of workgroupsFor(limits)) {
-          const made = chunkTile(grid, [workgroup, chunk], limits);
-          if (!made) continue;
-          for (const PARTS of partsFor(divideUp(hidden, chunk))) {
-            const tile = {...made, PARTS, ...geometry};
-            shortlist.offer(tile, estimateDepthwiseProject(tile, problem), 64 * TILE_H + TILE_W);
-          }
-        }
-    }
-    return shortlist.tiles();
-  },
+  (problem: DepthwiseProjectProblem, limits: DeviceLimits): readonly DepthwiseProjectTile[] =>
+    shortlist(
+      depthwiseProjectTiles(problem, limits),
+      (tile) => estimateDepthwiseProject(tile, problem),
+      ({TILE_H, TILE_W}) => 64 * TILE_H + TILE_W,
+    ),
 );
 
 export function estimateDepthwiseProject(
@@ -120,6 +126,7 @@ export function estimateDepthwiseProject(
       macs: chunks * (productMacs(tile, k) + spatial),
       chunks,
       steps: stepsPerChunk(tile, k) + 1,
+      stagings: divideUp((patchPixels(tile, stage) * (expand ? input[3] : HIDDEN_CHUNK)) / 4, WORKGROUP),
       bytes: FLOAT_BYTES * (elements(input) + hidden * (k + kh * kw + n)),
       out: shape[0] * shape[1] * shape[2] * n,
     },
