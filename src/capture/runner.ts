@@ -1,6 +1,7 @@
 /** Three ways to run a prediction behind one face: replayed, replayed up to a cut, or plainly. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
+import {Gate} from './gate.js';
 import type {ImageOptions} from './image_input.js';
 import {levelRun} from './levels.js';
 import {plainInputs} from './plain_inputs.js';
@@ -27,6 +28,8 @@ export interface RunnerRequest {
   readonly specs: readonly NamedSpec[];
   readonly examples: readonly HostValues[];
   readonly image: ImageOptions;
+  /** Predictions of `values` on their way at once. */
+  readonly inFlight: number;
 }
 
 export interface Described {
@@ -39,7 +42,7 @@ export interface Described {
 export async function openRunner(
   request: RunnerRequest,
 ): Promise<{runner: Runner; outputs: readonly Described[]}> {
-  const {access, prepared, source, specs, examples, image} = request;
+  const {access, prepared, source, specs, examples, image, inFlight} = request;
   if (prepared.mode === 'replay')
     return {runner: replayRunner(prepared.replay), outputs: prepared.replay.outputs};
   const replay = prepared.mode === 'segments' ? prepared.replay : undefined;
@@ -59,7 +62,7 @@ export async function openRunner(
     const feed = replay
       ? (list: readonly CaptureInput[]) => replay.tensors(list)
       : (list: readonly CaptureInput[]) => plainInputs(specs, list, {access, image});
-    return {runner: new PlainRunner({access, run, isAsync, feed, replay}), outputs};
+    return {runner: new PlainRunner({access, run, isAsync, feed, replay, inFlight}), outputs};
   } finally {
     tf.dispose(owned);
   }
@@ -99,13 +102,16 @@ interface PlainParts {
   /** Tensors for `run`, all of them new. */
   readonly feed: (inputs: readonly CaptureInput[]) => tf.Tensor[];
   readonly replay: Replay | undefined;
+  readonly inFlight: number;
 }
 
 class PlainRunner implements Runner {
   readonly #parts: PlainParts;
+  readonly #gate: Gate;
 
   constructor(parts: PlainParts) {
     this.#parts = parts;
+    this.#gate = new Gate(parts.inFlight);
   }
 
   get isAsync(): boolean {
@@ -135,14 +141,24 @@ class PlainRunner implements Runner {
   }
 
   async values(inputs: readonly CaptureInput[]): Promise<tf.TypedArray[]> {
+    const room = this.#gate.enter();
+    if (room) await room;
+    try {
+      return await this.#read(await this.tensorsAsync(inputs));
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  /** Disposes the tensors. */
+  async #read(tensors: readonly tf.Tensor[]): Promise<tf.TypedArray[]> {
     const {access} = this.#parts;
-    const tensors = await this.tensorsAsync(inputs);
     try {
       return access
         ? await readTensors(access, tensors)
         : await Promise.all(tensors.map((tensor) => tensor.data()));
     } finally {
-      tf.dispose(tensors);
+      tf.dispose([...tensors]);
     }
   }
 

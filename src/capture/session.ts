@@ -117,7 +117,7 @@ async function startOn(access: BackendAccess | undefined, {job, loss, missing}: 
       };
   let kept: KeptWeights | undefined;
   try {
-    const {runner, outputs} = await openRunner({access, prepared, source, specs, examples, image});
+    const {runner, outputs} = await openRunner({access, prepared, source, specs, examples, image, inFlight});
     const recorded = prepared.mode === 'plain' ? [] : prepared.weights;
     kept = access && (await keepWeights(access, {recorded, owned: source.weights, copy: job.recoverable}));
     loss?.check();

@@ -44,6 +44,26 @@ onBackend('webgpu', 'capture, disposed', () => {
   });
 });
 
+onBackend('webgpu', 'capture that runs plainly', () => {
+  it('has no more predictions on their way than it is told', async () => {
+    let [running, most] = [0, 0];
+    const run = async (x: tf.Tensor): Promise<tf.Tensor> => {
+      most = Math.max(most, ++running);
+      await x.data();
+      running--;
+      return tf.square(x);
+    };
+    const captured = await capture(run, FOUR, {inFlight: 2});
+    expect(captured.mode).toBe('plain');
+    most = 0;
+    const results = [1, 2, 3, 4, 5].map((n) => captured.predictAsync(four(n)));
+    expect(captured.isReady).toBeFalse();
+    expect((await Promise.all(results)).map(([y]) => y?.[0])).toEqual([1, 4, 9, 16, 25]);
+    expect(most).toBe(2);
+    captured.dispose();
+  });
+});
+
 onBackend('webgpu', 'capture, failing', () => {
   it('leaves no tensor of a function that fails after it was recorded', async () => {
     const {before, after} = await measureMemory(async () => {
