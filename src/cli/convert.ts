@@ -62,7 +62,10 @@ export const convert: Command = {
     const {artifacts: rewritten, report} = rewrite(artifacts, {inputShapes, keep, isFile: true});
     if (values.verify) {
       progress('comparing with the original');
-      const fetch = [...keep, ...report.blocks.map(({at}) => at)];
+      const fetch = [
+        ...keep,
+        ...report.blocks.filter(({function: of}) => of === undefined).map(({at}) => at),
+      ];
       const worst = await verify(artifacts, rewritten, {shapes: inputShapes, fetch});
       print(`largest difference ${worst.toExponential(1)} of the output's scale`);
     }

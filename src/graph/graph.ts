@@ -39,6 +39,8 @@ export interface Graph {
   readonly inputs: readonly string[];
   /** The values that a prediction gives, where the signature names them; else those that nothing reads. */
   readonly outputs: readonly Ref[];
+  /** Bodies that nodes of control flow run, here or in each other, by name: each a graph of which the inputs are its arguments. */
+  readonly functions?: ReadonlyMap<string, Graph>;
 }
 
 export const refKey = ({node, index}: Ref): string => (index === 0 ? node : `${node}:${index}`);

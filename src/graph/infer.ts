@@ -3,7 +3,9 @@
  * arithmetic. -1 is an unknown size; an undefined shape has an unknown rank. An op without a row in the tables gives an unknown.
  */
 import {shapeAttr} from './attrs.js';
+import {callsOf} from './functions.js';
 import {type Graph, type Node, type Ref, refKey} from './graph.js';
+import {Arguments, inferCall} from './infer_calls.js';
 import {type Known, knownWeight, LARGEST_KNOWN} from './known.js';
 import {ModelError} from './model_error.js';
 import {SHAPE_RULES} from './shape_rules.js';
@@ -15,6 +17,8 @@ export type Shape = readonly number[];
 export interface Inference {
   shape(ref: Ref): Shape | undefined;
   known(ref: Ref): Known | undefined;
+  /** Shapes that a function is given by the calls in the graph and in what these run. */
+  given(name: string): readonly (Shape | undefined)[];
 }
 
 /** What a rule sees of the node it is asked about. */
@@ -28,27 +32,48 @@ export interface OpContext {
 export interface InferOptions {
   /** Taken for sizes that the graph leaves open, so that costs can be estimated; unknown where absent. */
   readonly assume?: {readonly batch: number; readonly size: number};
+  /** Of the inputs of a body, in their order. */
+  readonly args?: readonly (Shape | undefined)[];
 }
 
 /** @throws {ModelError} where an op cannot take the shapes it is given. */
-export function infer(graph: Graph, options: InferOptions = {}): Inference {
+export const infer = (graph: Graph, options: InferOptions = {}): Inference =>
+  walk(graph, options, new Arguments());
+
+function walk(graph: Graph, options: InferOptions, given: Arguments): Inference {
   const shapes = new Map<string, Shape | undefined>();
   const values = new Map<string, Known | undefined>();
+  const run = (
+    name: string,
+    args: readonly (Shape | undefined)[],
+  ): readonly (Shape | undefined)[] | undefined => {
+    const body = graph.functions?.get(name);
+    const within = body && walk(body, {...options, args}, given);
+    return within && body.outputs.map((ref) => within.shape(ref));
+  };
   for (const node of graph.nodes.values()) {
     const weight = graph.weights.get(node.name);
     if (node.op === 'Const' && weight) {
       shapes.set(node.name, weight.shape);
       values.set(node.name, knownWeight(weight));
     } else if (graph.inputs.includes(node.name)) {
-      shapes.set(node.name, inputShape(node, options));
+      shapes.set(node.name, inputShape(graph, node, options));
+    } else if (callsOf(node).length > 0) {
+      const outputs = inferCall(node, (at) => atKey(shapes, node.inputs[at]), given, run);
+      outputs.forEach((shape, index) => shapes.set(refKey({node: node.name, index}), shape));
     } else {
       inferNode(node, shapes, values);
     }
   }
-  return {shape: (ref) => shapes.get(refKey(ref)), known: (ref) => values.get(refKey(ref))};
+  return {
+    shape: (ref) => shapes.get(refKey(ref)),
+    known: (ref) => values.get(refKey(ref)),
+    given: (name) => given.of(name),
+  };
 }
 
-function inputShape(node: Node, {assume}: InferOptions): Shape | undefined {
+function inputShape(graph: Graph, node: Node, {assume, args}: InferOptions): Shape | undefined {
+  if (args) return args[graph.inputs.indexOf(node.name)];
   const shape = shapeAttr(node.attrs, 'shape');
   if (!shape || !assume) return shape;
   return shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? assume.batch : assume.size));

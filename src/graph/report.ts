@@ -17,8 +17,10 @@ export interface Counted {
 export interface BlockReport {
   /** The kind of block, e.g. `BlockMBConv`. */
   readonly block: string;
-  /** Name of its node: that of the last node it replaces. */
+  /** Name of its node: that of the last node it replaces; behind the function's name and a slash where it is in one. */
   readonly at: string;
+  /** Of the library, which control flow runs and whose values cannot be fetched. */
+  readonly function?: string;
   /** `expand pointwise 16→96 relu6` and so on. */
   readonly stages: readonly string[];
   /** Names of the nodes it replaces. */
@@ -37,6 +39,8 @@ export interface BlockReport {
 
 /** A run of the network at one resolution. */
 export interface StageReport {
+  /** In whose body; the model's own graph where absent. */
+  readonly function?: string;
   /** Height and width of the values it gives; none for vectors. */
   readonly resolution: readonly number[];
   /** The `at` of blocks and of misses, in the order of the graph. */
@@ -44,7 +48,7 @@ export interface StageReport {
 }
 
 export interface ReportData {
-  /** Nodes that are executed: constants and inputs do not count. */
+  /** Nodes that are executed: constants and inputs do not count. A function of control flow counts once, here and below. */
   readonly nodes: {readonly before: number; readonly after: number};
   /** Depth-wise convolutions. */
   readonly depthwise: Counted;
