@@ -125,6 +125,21 @@ export interface PadChannelsStage {
 }
 
 /**
+ * `count` channels from `from` on, each `every`-th, put at `at`, `at + step`, … of `channels`, zeros elsewhere. In a shortcut whose
+ * main path is zero there, the sum joins two maps, with their channels in any of these orders (ShuffleNet V2's units).
+ */
+export interface SpreadStage {
+  readonly op: 'spread';
+  readonly name: string;
+  readonly from: number;
+  readonly every: number;
+  readonly count: number;
+  readonly at: number;
+  readonly step: number;
+  readonly channels: number;
+}
+
+/**
  * Adds the block's input, passed through the `shortcut` stages (none: identity), then an activation. With `given` it adds a
  * second map instead, the block's input `NAMEMap` of the shape reached there: the lateral connection of a feature pyramid.
  */
@@ -136,7 +151,7 @@ export interface ResidualStage {
   readonly activation: Activation;
 }
 
-export type ShortcutStage = SpatialStage | PointwiseStage | PoolStage | PadChannelsStage;
+export type ShortcutStage = SpatialStage | PointwiseStage | PoolStage | PadChannelsStage | SpreadStage;
 export type Stage =
   | SpatialStage
   | PointwiseStage
@@ -148,6 +163,7 @@ export type Stage =
   | ConcatStage
   | PoolStage
   | PadChannelsStage
+  | SpreadStage
   | MeanStage
   | FlattenStage
   | ResidualStage;

@@ -97,15 +97,18 @@ function lowerStage(
     case 'flatten':
     case 'scale':
     case 'padchannels':
+    case 'spread':
       throw new Error(`A '${stage.op}' stage has no kernel in this place.`); // The specs allow none there.
   }
 }
 
 function shortcutOf(lowering: Lowering, residual: ResidualStage): Rows {
-  const step = (rows: Rows, stage: ShortcutStage): Rows =>
-    stage.op === 'padchannels'
-      ? {...rows, shape: [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels]}
-      : lowerStage(lowering, stage, rows, {}, undefined);
+  const step = (rows: Rows, stage: ShortcutStage): Rows => {
+    if (stage.op !== 'padchannels' && stage.op !== 'spread')
+      return lowerStage(lowering, stage, rows, {}, undefined);
+    const shape = [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels] as const;
+    return stage.op === 'spread' ? {...rows, shape, spread: stage} : {...rows, shape};
+  };
   return residual.given ? lowering.map : residual.shortcut.reduce(step, lowering.input);
 }
 

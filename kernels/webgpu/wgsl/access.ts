@@ -8,9 +8,27 @@ export const vectorInput = /* wgsl */ `
 fn readX(row: u32, c4: u32) -> vec4f { return vec4f(x[row * (X_CHANNELS / 4u) + c4]); }
 `;
 
+/** Where a residual is spread over the channels: the one it gives to an output channel, RESIDUAL_CHANNELS for none. */
+const spread = /* wgsl */ `
+fn spreadFrom(channel: u32) -> u32 {
+  if (channel < SPREAD_AT) { return RESIDUAL_CHANNELS; }
+  let i = (channel - SPREAD_AT) / SPREAD_STEP;
+  if ((channel - SPREAD_AT) % SPREAD_STEP != 0u || i >= SPREAD_COUNT) { return RESIDUAL_CHANNELS; }
+  return SPREAD_FROM + SPREAD_EVERY * i;
+}
+`;
+
 /** A residual narrower than the output is zero where it has no channels. */
-export const vectorOutput = /* wgsl */ `
+const vectorRows = /* wgsl */ `
 fn readResidual(row: u32, c4: u32) -> vec4f {
+  if (IS_SPREAD) {
+    var value = vec4f(0.0);
+    for (var i = 0u; i < 4u; i++) {
+      let c = spreadFrom(c4 * 4u + i);
+      if (c < RESIDUAL_CHANNELS) { value[i] = f32(residual[row * (RESIDUAL_CHANNELS / 4u) + c / 4u][c % 4u]); }
+    }
+    return value;
+  }
   if (c4 >= RESIDUAL_CHANNELS / 4u) { return vec4f(0.0); }
   return vec4f(residual[row * (RESIDUAL_CHANNELS / 4u) + c4]);
 }
@@ -18,10 +36,12 @@ fn readResidual(row: u32, c4: u32) -> vec4f {
 fn writeOut(row: u32, c4: u32, value: vec4f) { out[row * (OUT_CHANNELS / 4u) + c4] = OutVector(value); }
 `;
 
+export const vectorOutput = spread + vectorRows;
+
 /** X_CHANNELS, RESIDUAL_CHANNELS and OUT_CHANNELS are multiples of four. */
 export const vectorAccess = vectorInput + vectorOutput;
 
-export const scalarAccess = /* wgsl */ `
+const scalarRows = /* wgsl */ `
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -33,7 +53,8 @@ fn readX(row: u32, c4: u32) -> vec4f {
 fn readResidual(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
-    if (c4 * 4u + i < RESIDUAL_CHANNELS) { value[i] = f32(residualScalars[row * RESIDUAL_CHANNELS + c4 * 4u + i]); }
+    let c = select(c4 * 4u + i, spreadFrom(c4 * 4u + i), IS_SPREAD);
+    if (c < RESIDUAL_CHANNELS) { value[i] = f32(residualScalars[row * RESIDUAL_CHANNELS + c]); }
   }
   return value;
 }
@@ -44,3 +65,5 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
   }
 }
 `;
+
+export const scalarAccess = spread + scalarRows;
