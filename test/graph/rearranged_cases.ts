@@ -1,4 +1,5 @@
 /** A case for each rule about moved pixels and channels. */
+import {type Cut, CUTS, type Mix, MIXES, unit} from '../support/shuffle_units.js';
 import type {RuleCase} from '../support/spelled_blocks.js';
 import type {TestGraph} from '../support/test_graph.js';
 
@@ -52,6 +53,12 @@ export const REARRANGED_CASES: readonly RuleCase[] = [
   {rule: 'dilation by images', how: 'cropped', build: (g) => dilated(g, {extra: 2})},
   {rule: 'dilation by images', how: 'bias and activation inside', build: (g) => dilated(g, {biased: true})},
   {rule: 'channel shuffle before a convolution', build: shuffled},
+  {
+    rule: 'join of two paths',
+    blocks: ['BlockBottleneck'],
+    build: (g) =>
+      unit(g, 'unit', 'x', {h: 6, w: 6, c: 8}, {cut: CUTS['slice'] as Cut, mix: MIXES['gather'] as Mix}),
+  },
   {rule: 'input joined first', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, false)},
   {rule: 'input joined first, blurred', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, true)},
 ];
