@@ -71,8 +71,8 @@ function cast(x: tf.Tensor, dtype: string): tf.Tensor {
   return bytes;
 }
 
-/** TF.js advises against executeAsync where execute would do; here one call must serve all models. */
-async function quietly<T>(run: () => Promise<T>): Promise<T> {
+/** TF.js advises against executeAsync where execute would do, and of an `If` where it would not; here one call must serve all models. */
+export async function quietly<T>(run: () => Promise<T>): Promise<T> {
   const {warn} = console;
   console.warn = () => undefined;
   try {
