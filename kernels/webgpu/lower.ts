@@ -8,7 +8,7 @@ import type {BufferName, Plan} from '../plan.js';
 import {pointwise, spatial} from './lower_convolutions.js';
 import {dense, mean, vectorsAlone} from './lower_head.js';
 import {blur, pool} from './lower_resampling.js';
-import {gate, grn, momentsOf, normalize} from './lower_statistics.js';
+import {gate, grn, meanInOne, momentsOf, normalize} from './lower_statistics.js';
 import {type Ending, Lowering, type Rows} from './lowering.js';
 import type {Tiling} from './tiling.js';
 
@@ -70,7 +70,10 @@ function lowerStage(
     case 'spatial':
       return spatial(lowering, stage, rows, ending, into);
     case 'mean':
-      return endVectors(lowering, mean(lowering, rows), ending, into);
+      return (
+        (ending.next === undefined ? meanInOne(lowering, rows, into) : undefined) ??
+        endVectors(lowering, mean(lowering, rows), ending, into)
+      );
     case 'layernorm':
       if (rows.vectors)
         return endVectors(lowering, {...rows, vectors: {...rows.vectors, norm: stage}}, ending, into);
