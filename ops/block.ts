@@ -117,6 +117,13 @@ export interface FlattenStage {
   readonly name: string;
 }
 
+/** Channels as a matrix of `groups` rows, turned: channel i of group g comes out at i · groups + g (ShuffleNet). */
+export interface ShuffleStage {
+  readonly op: 'shuffle';
+  readonly name: string;
+  readonly groups: number;
+}
+
 /** Zero channels appended until there are `channels` of them (BlazeFace's shortcut). */
 export interface PadChannelsStage {
   readonly op: 'padchannels';
@@ -164,6 +171,7 @@ export type Stage =
   | PoolStage
   | PadChannelsStage
   | SpreadStage
+  | ShuffleStage
   | MeanStage
   | FlattenStage
   | ResidualStage;

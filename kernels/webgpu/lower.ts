@@ -97,6 +97,8 @@ function lowerStage(
       return join(lowering, rows, stage, into);
     case 'pool':
       return pool(lowering, stage, rows, into);
+    case 'shuffle':
+      return {...rows, shuffle: stage.groups};
     case 'flatten':
     case 'scale':
     case 'padchannels':

@@ -46,6 +46,8 @@ export interface Rows {
   readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
   /** Not a map but vectors, as partial sums over pixels. */
   readonly vectors?: Vectors;
+  /** A depth-wise convolution reads the channels of so many groups by turns. */
+  readonly shuffle?: number;
   /** As a shortcut they are read by this. */
   readonly spread?: SpreadStage;
   /** The block's input is to be read behind these channels. */
@@ -223,6 +225,7 @@ export class Lowering {
         : `${kernel}.${isVector ? 'vector' : 'scalar'}`,
       constants: {
         X_CHANNELS: rows.channels,
+        X_GROUPS: rows.shuffle ?? 1,
         OUT_CHANNELS: out.channels,
         RESIDUAL_CHANNELS: residualChannels,
         ...spreadConstants(shortcut?.spread),

@@ -69,6 +69,7 @@ const FIELDS: {readonly [Op in StageOp]: FieldsOf<Extract<Stage, {op: Op}>>} = {
   pool: {mode: oneOf('max', 'avg'), kernel: pair, stride: pair, pad: stockPad},
   padchannels: {channels: count},
   spread: {from: margin, every: count, count, at: margin, step: count, channels: count},
+  shuffle: {groups: count},
   mean: {},
   flatten: {},
   residual: {shortcut: stages, activation},

@@ -4,6 +4,7 @@ import {concat, padChannels, spread} from './joins.js';
 import {gate, grn, layerNorm, scale} from './norms.js';
 import {pointwise} from './pointwise.js';
 import {blurPool, pool} from './resample.js';
+import {shuffle} from './shuffle.js';
 import {spatial} from './spatial.js';
 import type {StageDefinition} from './stage.js';
 import {flatten, mean} from './vectors.js';
@@ -23,6 +24,7 @@ const DEFINITIONS: {readonly [Op in SimpleStage['op']]: StageDefinition<Extract<
   pool,
   padchannels: padChannels,
   spread,
+  shuffle,
   mean,
   flatten,
 };

@@ -48,6 +48,7 @@ export type OtherStageForm =
   | StageForm<'grn'>
   | StageForm<'pool'>
   | StageForm<'padchannels'>
+  | StageForm<'shuffle'>
   | StageForm<'blurpool'>;
 
 /** x · gain + offset. */

@@ -23,9 +23,12 @@ export interface Step {
 
 const JOINS: ReadonlySet<string> = new Set(['add', 'concat', 'join']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
-const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'mean', 'gate', 'layernorm', 'grn', 'blurpool']);
+const STAGES: ReadonlySet<string> = new Set([
+  ...SHORTCUTS,
+  ...['mean', 'gate', 'layernorm', 'grn', 'blurpool', 'shuffle'],
+]);
 /** Nothing of a block's kernels makes these and goes on. */
-const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels', 'mean']);
+const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels', 'mean', 'shuffle']);
 /** Stages of a network's head, whose values may be vectors. */
 const HEADS: ReadonlySet<string> = new Set(['mean', 'layernorm', 'pointwise']);
 

@@ -46,6 +46,13 @@ export function wiresBySource(
   return bySource;
 }
 
+/** Whether the parts, one behind the other, have the channels of `x` as they come. */
+export function isWholeOf(overlay: Overlay, parts: readonly Ref[], x: Ref): boolean {
+  const keys = (wiring: Wiring | undefined): string =>
+    (wiring?.wires ?? []).map(({source, channel}) => `${refKey(source)} ${channel}`).join();
+  return keys(joined(overlay, parts)) === keys(wiringOf(overlay, x)) && wiringOf(overlay, x) !== undefined;
+}
+
 type Row = (overlay: Overlay, node: CanonicalNode, index: number) => Wiring | undefined;
 
 function chosen(overlay: Overlay, x: Ref | undefined, channels: readonly number[]): Wiring | undefined {
@@ -56,6 +63,10 @@ function chosen(overlay: Overlay, x: Ref | undefined, channels: readonly number[
 
 const range = (from: number, count: number, step = 1): readonly number[] =>
   Array.from({length: count}, (_, i) => from + step * i);
+
+/** Which channel comes at each place behind a shuffle. */
+export const shuffledOrder = (channels: number, groups: number): readonly number[] =>
+  range(0, channels).map((i) => (i % groups) * (channels / groups) + Math.floor(i / groups));
 
 const isChannels = (overlay: Overlay, axis: Ref | undefined): boolean => {
   const at = axis && overlay.known(axis)?.data[0];
@@ -204,6 +215,12 @@ const ROWS: Readonly<Record<string, Row | undefined>> = {
   StridedSlice: stridedSlice,
   GatherV2: gather,
   Reshape: flattened,
+  shuffle: (overlay, {form, inputs: [x]}) => {
+    const channels = (x && overlay.shape(x)?.[CHANNELS]) ?? -1;
+    return form?.op === 'shuffle'
+      ? chosen(overlay, x, shuffledOrder(channels, form.stage.groups))
+      : undefined;
+  },
   concat: (overlay, {inputs}) => joined(overlay, inputs),
   ConcatV2: (overlay, {inputs}) =>
     isChannels(overlay, inputs.at(-1)) ? joined(overlay, inputs.slice(0, -1)) : undefined,

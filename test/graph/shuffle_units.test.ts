@@ -1,7 +1,8 @@
 /** Units that pass half of the channels by: each is one block, whatever the halves and the shuffle were spelled with. */
+import type * as tf from '@tensorflow/tfjs-core';
 import {expectSame} from '../support/compare_models.js';
 import {onBackend} from '../support/environment.js';
-import {branch, CUTS, halving, MIXES, unit} from '../support/shuffle_units.js';
+import {branch, type Cut, CUTS, halving, MIXES, normal, unit} from '../support/shuffle_units.js';
 import {TestGraph} from '../support/test_graph.js';
 
 const feed = {x: [2, 8, 8, 8]};
@@ -216,6 +217,69 @@ onBackend('cpu', 'shuffle units', () => {
     expect(blocks.map(({at}) => at)).toEqual([mixed]);
   });
 });
+
+/** ShuffleNet V1: `graph` spells the grouped convolutions as a split, a convolution a group and a concat, or as what TF.js refuses. */
+function firstNet(g: TestGraph, isSplit: boolean): tf.io.ModelArtifacts {
+  const groups = (name: string, x: string, from: number, to: number): string => {
+    const filters = [0, 1].map((i) => {
+      const values = Float32Array.from({length: (from * to) / 4}, (_, k) =>
+        Math.sin(7 * k + i + name.length),
+      );
+      return values;
+    });
+    const window = {strides: [1, 1, 1, 1], dilations: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'};
+    if (isSplit) {
+      const [a, b] = (CUTS['split'] as Cut)(g, name, x, {...size, c: from});
+      const parts = [a, b].map((part, i) => {
+        const filter = g.constant(`${name}/filter${i}`, filters[i] ?? [], [1, 1, from / 2, to / 2]);
+        return g.op(`${name}/conv${i}`, 'Conv2D', [part, filter], window);
+      });
+      return g.op(name, 'ConcatV2', [...parts, g.integers(`${name}/end`, [3], [])], {N: 2});
+    }
+    const width = to / 2;
+    const both = Float32Array.from({length: (from * to) / 2}, (_, k) => {
+      const [row, column] = [Math.floor(k / to), k % to];
+      return filters[Math.floor(column / width)]?.[row * width + (column % width)] ?? 0;
+    });
+    return g.op(name, 'Conv2D', [x, g.constant(`${name}/filter`, both, [1, 1, from / 2, to])], window);
+  };
+  const unitOf = (name: string, x: string, stride: number): string => {
+    const narrow = normal(g, `${name}/a`, groups(`${name}/reduce`, x, 8, 12), 12, 'Relu');
+    const wide = [g.integers(`${name}/wide`, [-1, 8, 8, 2, 6]), g.integers(`${name}/shape`, [-1, 8, 8, 12])];
+    const matrix = g.op(`${name}/matrix`, 'Reshape', [narrow, wide[0] ?? '']);
+    const turned = g.op(`${name}/turned`, 'Transpose', [
+      matrix,
+      g.integers(`${name}/order`, [0, 1, 2, 4, 3]),
+    ]);
+    const mixed = g.op(`${name}/flat`, 'Reshape', [turned, wide[1] ?? '']);
+    const map = normal(g, `${name}/b`, g.depthwise(`${name}/dw`, mixed, 12, {stride}), 12);
+    const end = normal(g, `${name}/c`, groups(`${name}/expand`, map, 12, 8), 8);
+    if (stride === 1) return g.op(`${name}/out`, 'Relu', [g.op(`${name}/sum`, 'AddV2', [x, end])]);
+    const window = {ksize: [1, 3, 3, 1], strides: [1, 2, 2, 1], padding: 'SAME', data_format: 'NHWC'};
+    const maps = [g.op(`${name}/pool`, 'AvgPool', [x], window), end, g.integers(`${name}/axis`, [3], [])];
+    return g.op(`${name}/out`, 'Relu', [g.op(`${name}/join`, 'ConcatV2', maps, {N: 2})]);
+  };
+  return g.artifacts([unitOf('second', unitOf('first', 'x', 1), 2)]);
+}
+
+for (const backend of ['cpu', 'webgpu'] as const)
+  onBackend(backend, 'units of groups', () => {
+    for (const isSplit of [true, false])
+      it(`are blocks: ${isSplit ? 'a convolution a group' : 'grouped convolutions'}`, async () => {
+        const report = await expectSame(firstNet(start(), isSplit), {
+          feed,
+          scale: 1,
+          oracle: firstNet(start(), true),
+        });
+        const [first, second] = report.blocks;
+        expect([first?.block, second?.block, report.blocks.length]).toEqual([
+          'BlockShuffle',
+          'BlockShuffle',
+          2,
+        ]);
+        expect([first?.at, second?.at]).toEqual(['first/out', 'second/c/shifted']);
+      });
+  });
 
 onBackend('webgpu', 'shuffle units', () => {
   it('give the same values by the kernels', async () => {

@@ -4,9 +4,26 @@
  * Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
  */
 
-export const vectorInput = /* wgsl */ `
-fn readX(row: u32, c4: u32) -> vec4f { return vec4f(x[row * (X_CHANNELS / 4u) + c4]); }
+/** Of X_GROUPS groups of channels that are read by turns, the channel that comes at this place. */
+const shuffle = /* wgsl */ `
+fn shuffled(channel: u32) -> u32 { return (channel % X_GROUPS) * (X_CHANNELS / X_GROUPS) + channel / X_GROUPS; }
 `;
+
+const vectorX = /* wgsl */ `
+fn readX(row: u32, c4: u32) -> vec4f {
+  if (X_GROUPS > 1u) {
+    var value = vec4f(0.0);
+    for (var i = 0u; i < 4u; i++) {
+      let c = shuffled(c4 * 4u + i);
+      value[i] = f32(x[row * (X_CHANNELS / 4u) + c / 4u][c % 4u]);
+    }
+    return value;
+  }
+  return vec4f(x[row * (X_CHANNELS / 4u) + c4]);
+}
+`;
+
+const vectorInput = shuffle + vectorX;
 
 /** Where a residual is spread over the channels: the one it gives to an output channel, RESIDUAL_CHANNELS for none. */
 const spread = /* wgsl */ `
@@ -45,7 +62,7 @@ const scalarRows = /* wgsl */ `
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
-    if (c4 * 4u + i < X_CHANNELS) { value[i] = f32(xScalars[row * X_CHANNELS + c4 * 4u + i]); }
+    if (c4 * 4u + i < X_CHANNELS) { value[i] = f32(xScalars[row * X_CHANNELS + shuffled(c4 * 4u + i)]); }
   }
   return value;
 }
@@ -66,4 +83,4 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
 }
 `;
 
-export const scalarAccess = spread + scalarRows;
+export const scalarAccess = shuffle + spread + scalarRows;

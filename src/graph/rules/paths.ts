@@ -57,6 +57,7 @@ function isTurnedLater(overlay: Overlay, {name}: CanonicalNode): boolean {
   if (!next || more.length > 0 || overlay.isKept(name)) return false;
   const shape = overlay.shape(valueOf(reader));
   if (next.op === 'Reshape') return shape?.length === 5;
+  if (next.op === 'shuffle') return true;
   return next.op === 'GatherV2' && shape?.join() === overlay.shape(valueOf(name))?.join();
 }
 
@@ -208,5 +209,9 @@ function withRows(overlay: Overlay, node: CanonicalNode, part: Ref, x: Ref): Can
 }
 
 export const PATH_JOINS: readonly Rule[] = [
-  rule('join of two paths', op(['Reshape', 'GatherV2', 'ConcatV2', 'concat'], [any('x')]), joinedPaths),
+  rule(
+    'join of two paths',
+    op(['Reshape', 'GatherV2', 'shuffle', 'ConcatV2', 'concat'], [any('x')]),
+    joinedPaths,
+  ),
 ];
