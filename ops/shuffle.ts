@@ -32,10 +32,10 @@ export const shuffleSpec: BlockSpec = {
   summary:
     'grouped 1×1 convolution, channel shuffle, depth-wise convolution, grouped 1×1 convolution, add a shortcut, activation',
   slots: [
-    {name: 'reduce', op: 'spatial', spatial: ['grouped']},
+    {name: 'reduce', op: 'spatial', spatial: ['grouped', 'depthwise']},
     {name: 'shuffle', op: 'shuffle'},
     {name: 'spatial', op: 'spatial', spatial: ['depthwise']},
-    {name: 'expand', op: 'spatial', spatial: ['grouped'], optional: true},
+    {name: 'expand', op: 'spatial', spatial: ['grouped', 'depthwise'], optional: true},
     {name: 'residual', op: 'residual', optional: true, shortcut: 'any', activationAfter: true},
   ],
   cases: [
@@ -46,7 +46,7 @@ export const shuffleSpec: BlockSpec = {
       channels: 80,
       activation: 'relu',
     }),
-    makeCase('groups of one', build(8, 2, residualStage()), {channels: 16, activation: 'prelu'}),
+    makeCase('groups of one', build(8, 1, residualStage()), {channels: 8, activation: 'prelu'}),
     makeCase('given a map', build(2, 6, givenStage('relu')), {kernel: 5}),
     makeCase('without the last convolution', (v) => build(2, 4)(v).slice(0, -1), {stride: 2}),
   ],

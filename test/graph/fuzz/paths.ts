@@ -1,5 +1,5 @@
 /** Units that pass a part of the channels by, in random spellings of the cut and of the join. */
-import {ACTIVE} from './pieces.js';
+import {ACTIVE, sum} from './pieces.js';
 import {pointwise, spatial} from './stages.js';
 import type {MapValue, Speller} from './speller.js';
 
@@ -103,6 +103,35 @@ export function unit(
   const maps: Halves = s.chance(0.5) ? [passed, end] : [end, passed];
   const plain = !spoil.order && s.chance(0.2);
   return {...x, name: plain ? joined(s, maps) : mix(s, maps, x, spoil.order)};
+}
+
+/** ShuffleNet V1's: two or four groups, whose channels are exchanged. */
+export function groupedUnit(s: Speller, x: MapValue): MapValue {
+  const groups = s.pick([2, 4].filter((count) => x.c % count === 0));
+  const hidden = groups * s.pick([2, 3]);
+  const of = {kernel: 1, stride: 1, dilation: 1};
+  const narrow = spatial(s, x, {...of, group: x.c / groups, channels: hidden, activation: s.pick(ACTIVE)});
+  const order = Array.from(
+    {length: hidden},
+    (_, i) => (i % groups) * (hidden / groups) + Math.floor(i / groups),
+  );
+  const {h, w} = narrow;
+  const flat = (): string => {
+    const wide = s.op('Reshape', [narrow.name, s.integers([-1, h, w, groups, hidden / groups])]);
+    return s.op('Reshape', [
+      s.op('Transpose', [wide, s.integers([0, 1, 2, 4, 3])]),
+      s.integers([-1, h, w, hidden]),
+    ]);
+  };
+  const mixed = s.chance(0.7)
+    ? flat()
+    : s.op('GatherV2', [narrow.name, s.integers(order), s.integers([3], [])]);
+  const stride = s.pick([1, 1, 2]);
+  const dw = {...of, kernel: 3, stride, group: 1, channels: hidden, activation: s.pick(['linear', 'relu'])};
+  const map = spatial(s, {...narrow, name: mixed}, dw);
+  const end = spatial(s, map, {...of, group: hidden / groups, channels: x.c, activation: 'linear'});
+  const isAdded = stride === 1 && s.chance(0.7);
+  return {...end, name: isAdded ? sum(s, end.name, x.name) : end.name};
 }
 
 export function halving(s: Speller, x: MapValue): MapValue {
