@@ -121,3 +121,14 @@ export function withoutDead(graph: Graph, roots: Iterable<string>): Graph {
   const weights = new Map([...graph.weights].filter(([name]) => nodes.has(name) || !graph.nodes.has(name)));
   return {...graph, nodes, weights};
 }
+
+/** What nothing reads stays: only what loses its last reader may go. */
+export function childless(graph: Graph): readonly string[] {
+  const read = new Set(
+    [...graph.nodes.values()].flatMap(({inputs, controls}) => [
+      ...inputs.map((ref) => ref.node),
+      ...controls,
+    ]),
+  );
+  return [...graph.nodes.keys()].filter((name) => !read.has(name));
+}

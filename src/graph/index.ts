@@ -19,6 +19,7 @@ export type {BlockDispatches} from './dispatches.js';
 export {
   type BlockReport,
   emptyReport,
+  isFetchable,
   missesInNoBlock,
   Report,
   type ReportData,

@@ -3,9 +3,11 @@
  * arithmetic. -1 is an unknown size; an undefined shape has an unknown rank. An op without a row in the tables gives an unknown.
  */
 import {shapeAttr} from './attrs.js';
+import {isLoopMerge} from './frames.js';
 import {callsOf} from './functions.js';
 import {type Graph, type Node, type Ref, refKey} from './graph.js';
 import {Arguments, inferCall} from './infer_calls.js';
+import {joined} from './joined_shapes.js';
 import {type Known, knownWeight, LARGEST_KNOWN} from './known.js';
 import {ModelError} from './model_error.js';
 import {SHAPE_RULES} from './shape_rules.js';
@@ -38,9 +40,27 @@ export interface InferOptions {
 
 /** @throws {ModelError} where an op cannot take the shapes it is given. */
 export const infer = (graph: Graph, options: InferOptions = {}): Inference =>
-  walk(graph, options, new Arguments());
+  inferLoops(graph, options, new Arguments());
 
-function walk(graph: Graph, options: InferOptions, given: Arguments): Inference {
+type Turns = Map<string, Shape | undefined>;
+
+/** A loop is walked until what a turn gives has the shape of what it was taken to be given. */
+function inferLoops(graph: Graph, options: InferOptions, given: Arguments): Inference {
+  const loops = [...graph.nodes.values()].filter((node) => isLoopMerge(graph.nodes, node));
+  const turns: Turns = new Map();
+  for (;;) {
+    const found = walk(graph, options, given, turns);
+    const changed = loops.filter(({name, inputs}) => {
+      const taken = found.shape({node: name, index: 0});
+      const next = inputs.reduce<Shape | undefined>((shape, ref) => joined(shape, found.shape(ref)), taken);
+      turns.set(name, next);
+      return next?.join() !== taken?.join();
+    });
+    if (changed.length === 0) return found;
+  }
+}
+
+function walk(graph: Graph, options: InferOptions, given: Arguments, turns: Turns): Inference {
   const shapes = new Map<string, Shape | undefined>();
   const values = new Map<string, Known | undefined>();
   const run = (
@@ -48,7 +68,7 @@ function walk(graph: Graph, options: InferOptions, given: Arguments): Inference 
     args: readonly (Shape | undefined)[],
   ): readonly (Shape | undefined)[] | undefined => {
     const body = graph.functions?.get(name);
-    const within = body && walk(body, {...options, args}, given);
+    const within = body && inferLoops(body, {...options, args}, given);
     return within && body.outputs.map((ref) => within.shape(ref));
   };
   for (const node of graph.nodes.values()) {
@@ -61,6 +81,9 @@ function walk(graph: Graph, options: InferOptions, given: Arguments): Inference 
     } else if (callsOf(node).length > 0) {
       const outputs = inferCall(node, (at) => atKey(shapes, node.inputs[at]), given, run);
       outputs.forEach((shape, index) => shapes.set(refKey({node: node.name, index}), shape));
+    } else if (isLoopMerge(graph.nodes, node)) {
+      const [first] = node.inputs.filter((ref) => graph.nodes.get(ref.node)?.op !== 'NextIteration');
+      shapes.set(node.name, turns.has(node.name) ? turns.get(node.name) : atKey(shapes, first));
     } else {
       inferNode(node, shapes, values);
     }

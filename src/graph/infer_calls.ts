@@ -3,12 +3,9 @@ import type {AttrDef} from './attrs.js';
 import {type Call, callsOf, isLoop} from './functions.js';
 import type {Node} from './graph.js';
 import type {Shape} from './infer.js';
+import {joined} from './joined_shapes.js';
 
 type Shapes = readonly (Shape | undefined)[];
-
-/** What is common to two shapes: a size that differs is open, a rank that differs is unknown. */
-const joined = (a: Shape | undefined, b: Shape | undefined): Shape | undefined =>
-  a && b && a.length === b.length ? a.map((size, axis) => (size === b[axis] ? size : -1)) : undefined;
 
 const all = (a: Shapes, b: Shapes): Shapes => a.map((shape, i) => joined(shape, b[i]));
 

@@ -4,8 +4,8 @@
  * channels-first value is read by an op that has no row here.
  */
 import type {AttrDef} from './attrs.js';
-import {childless} from './fold.js';
 import {
+  childless,
   type Graph,
   makeNode,
   type Node,

@@ -21,6 +21,8 @@ export interface BlockReport {
   readonly at: string;
   /** Of the library, which control flow runs and whose values cannot be fetched. */
   readonly function?: string;
+  /** In a loop or a branch between Enter or Switch and what closes it, so that its value cannot be fetched. */
+  readonly isFramed?: true;
   /** `expand pointwise 16→96 relu6` and so on. */
   readonly stages: readonly string[];
   /** Names of the nodes it replaces. */
@@ -158,6 +160,10 @@ export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: 
       .map(({name}) => name),
   };
 }
+
+/** Whether `execute` can give the block's value. */
+export const isFetchable = ({function: of, isFramed}: BlockReport): boolean =>
+  of === undefined && isFramed === undefined;
 
 const resolutionOf = (shape: readonly number[]): readonly number[] =>
   shape.length === 4 ? shape.slice(1, 3) : [];

@@ -7,6 +7,7 @@ import {withoutIdleControls} from './controls.js';
 import {fuseDense} from './dense.js';
 import {countDispatches, referenceDispatches} from './dispatches.js';
 import {foldConstants} from './fold.js';
+import {framedNodes, withEnteredConstants} from './frames.js';
 import type {Graph} from './graph.js';
 import type {RewriteOptions} from './index.js';
 import {infer, type Inference, type Shape} from './infer.js';
@@ -35,7 +36,7 @@ export function rewriteGraph(original: Graph, options: GraphOptions): {graph: Gr
   const exactly = (graph: Graph): Inference => infer(graph, args ? {args: args.exact} : {});
   const nominally = (graph: Graph): Inference =>
     infer(graph, {assume: ASSUMED, ...(args ? {args: args.nominal} : {})});
-  const free = withoutIdleControls(original, keep);
+  const free = withEnteredConstants(withoutIdleControls(original, keep), keep);
   const lighter = dropBroadcasts(free, exactly(free), keep);
   const folded = foldConstants(lighter, exactly(lighter), keep).graph;
   const graph = channelsLast(folded, exactly(folded), keep);
@@ -49,7 +50,11 @@ export function rewriteGraph(original: Graph, options: GraphOptions): {graph: Gr
   const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
   const inOrder = (a: {at: string}, b: {at: string}): number =>
     (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0);
-  const blocks = matches.blocks.map((block) => reportBlock(block, reporting)).sort(inOrder);
+  const framed = framedNodes(graph);
+  const blocks = matches.blocks
+    .map((block) => reportBlock(block, reporting))
+    .map((block) => (framed.has(block.at) ? {...block, isFramed: true as const} : block))
+    .sort(inOrder);
   const misses = [...missesOf(graph, overlay, matches)].sort(inOrder);
   const report: ReportData = {
     nodes: {before: executedNodes(original), after: executedNodes(rewritten)},

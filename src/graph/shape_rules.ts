@@ -2,6 +2,7 @@
 import {flagAttr, numberAttr, numbersAttr, shapeAttr} from './attrs.js';
 import {BLOCK_KINDS, blockOf, blockShape} from './block_node.js';
 import type {OpContext} from './infer.js';
+import {joined} from './joined_shapes.js';
 import {asSizes, broadcast} from './known.js';
 import type {ShapeRule} from './shape_rule.js';
 import {countOf, spansOf} from './strided_slice.js';
@@ -306,9 +307,17 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
       'ZerosLike',
       'OnesLike',
       'CheckNumerics',
+      'Enter',
+      'Exit',
+      'NextIteration',
+      'LoopCond',
     ],
     same,
   ),
+  ...rows(['Switch'], (op) => [op.shape(0), op.shape(0)]),
+  ...rows(['Merge'], (op) => [
+    Array.from({length: op.count}, (_, i) => op.shape(i)).reduce((a, b) => joined(a, b)),
+  ]),
   ...rows(['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3'], (op) => [
     op.shape(0),
     op.shape(1),

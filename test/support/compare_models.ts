@@ -3,7 +3,7 @@ import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse, type FuseOptions} from '../../src/fuse.js';
 import type {FusedModel} from '../../src/fused_model.js';
-import type {Report} from '../../src/graph/index.js';
+import {isFetchable, type Report} from '../../src/graph/index.js';
 import {expectClose} from './expect_close.js';
 import {seededTensors} from './random.js';
 
@@ -52,7 +52,7 @@ export async function expectSameValues(
   const inputs = Object.fromEntries(
     original.inputs.map(({name, shape = [], dtype}) => [name, cast(make(feed[name] ?? shape, scale), dtype)]),
   );
-  const own = fused.report.blocks.filter((block) => block.function === undefined);
+  const own = fused.report.blocks.filter(isFetchable);
   const blocks = own.map(({at}) => at).filter((at) => known?.has(at) !== false);
   const names = [...new Set([...blocks, ...original.outputNodes, ...outputs])];
   const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>

@@ -6,7 +6,7 @@ import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse} from '../../../src/fuse.js';
 import type {FusedModel} from '../../../src/fused_model.js';
-import type {Report} from '../../../src/graph/index.js';
+import {isFetchable, type Report} from '../../../src/graph/index.js';
 import {quietly} from '../../support/compare_models.js';
 import {worstError} from '../../support/expect_close.js';
 import {seededTensors} from '../../support/random.js';
@@ -91,7 +91,7 @@ async function compare(
   const {node} = artifacts.modelTopology as {node: readonly {name: string}[]};
   const known = new Set(node.map(({name}) => name));
   const blocks = fused.report.blocks
-    .filter(({at, function: of}) => of === undefined && known.has(at))
+    .filter((block) => isFetchable(block) && known.has(block.at))
     .map(({at}) => at);
   const names = [...new Set([...blocks, ...Object.keys(outputs)])];
   const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>
