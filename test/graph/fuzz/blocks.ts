@@ -1,5 +1,5 @@
 /** Random blocks out of random stages, one of which may be damaged so that it is no block any more. */
-import {choice, loop} from './bodies.js';
+import {choice, framed, loop} from './bodies.js';
 import {branch, cut, groupedUnit, halving, mix, unit} from './paths.js';
 import {ACTIVE, both, meanOf, sum} from './pieces.js';
 import {gate, layerNorm, pointwise, spatial, type Spatial} from './stages.js';
@@ -162,7 +162,20 @@ const pooled: Build = (s, x) => {
 
 export const KINDS: readonly Build[] = [
   ...[mbConv, mbConv, separable, convNext, bottleneck, basic, convFirst],
-  ...[feedForward, lateral, excited, normalised, pooled, unit, unit, halving, groupedUnit, loop, choice],
+  ...[
+    feedForward,
+    lateral,
+    excited,
+    normalised,
+    pooled,
+    unit,
+    unit,
+    halving,
+    groupedUnit,
+    loop,
+    choice,
+    framed,
+  ],
 ];
 
 export const whole = (s: Speller, x: MapValue): Made => ({

@@ -48,3 +48,23 @@ export function choice(s: Speller, x: MapValue): MapValue {
   const branches = {then_branch: branch(), else_branch: branch()};
   return {...x, name: s.op(s.pick(['If', 'StatelessIf']), [isLarge, x.name], branches)};
 }
+
+/** Two turns between Enter and Exit. */
+export function framed(s: Speller, x: MapValue): MapValue {
+  s.isDynamic = true;
+  s.others += 13;
+  const frame = s.fresh('frame');
+  const [count, map] = [s.fresh('next'), s.fresh('next')];
+  const enter = (value: string, isConstant = false): string =>
+    s.op('Enter', [value], {frame_name: frame, is_constant: isConstant});
+  const i = s.op('Merge', [enter(s.integers([0], [])), count]);
+  const state = s.op('Merge', [enter(x.name), map]);
+  const more = s.op('LoopCond', [s.op('Less', [i, enter(s.integers([2], []), true)])]);
+  const [left, turn] = [i, state].map((value) => s.op('Switch', [value, more])) as [string, string];
+  s.graph.op(count, 'NextIteration', [s.op('AddV2', [`${left}:1`, s.integers([1], [])])]);
+  s.frame = frame;
+  const end = level(s, {...x, name: s.op('Identity', [`${turn}:1`])});
+  s.frame = undefined;
+  s.graph.op(map, 'NextIteration', [end.name]);
+  return {...x, name: s.op('Exit', [turn])};
+}

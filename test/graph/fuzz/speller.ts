@@ -17,6 +17,8 @@ type Attrs = Parameters<TestGraph['op']>[3];
 export class Speller {
   /** Which is built just now: the model's own, or that of a function. */
   graph = new TestGraph();
+  /** Of the loop between Enter and Exit that is built just now. */
+  frame: string | undefined;
   /** The model has control flow, so TF.js runs it asynchronously alone. */
   isDynamic = false;
   /** Sums of how many terms went into a value, over all layers so far: what rounding errors follow. */
@@ -103,6 +105,11 @@ export class Speller {
     const values = Float32Array.from({length: size}, () => center + spread * (2 * this.random() - 1));
     const weight = makeWeight(name, shape, values);
     const stored = what === 'quantised' ? this.#quantised(weight, spread) : weight;
+    if (this.frame !== undefined && this.chance(0.5)) {
+      this.others++; // Where it is not for a convolution.
+      const attrs = {frame_name: this.frame, is_constant: true};
+      return this.graph.op(this.fresh('enter'), 'Enter', [this.graph.add(stored)], attrs);
+    }
     const loop = this.#loop;
     // Not in a branch: the other one would need it, too.
     if (!loop || loop.args.length < 3 || this.chance(0.5)) return this.graph.add(stored);
