@@ -29,6 +29,7 @@ export default function configure(config) {
         'node_modules/@vladmandic/human/models/*',
         'node_modules/nsfwjs/dist/models/mobilenet_v2/*',
         'test/fixtures/efficientnet_b0/*',
+        'test/fixtures/converted/tf1_mobilenet_v2/*',
       ].map((pattern) => ({pattern, included: false, watched: false})),
     ],
     browsers: ['Chromium'],

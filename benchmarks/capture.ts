@@ -15,7 +15,7 @@ import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {capture, type Capture} from '../src/capture/index.js';
 import {type NodeWebGPU, useNodeWebGPU} from '../src/node_webgpu.js';
 import {registerBlockKernels} from '../src/register.js';
-import {uncaptured, uncapturedRun} from '../test/support/capture_equality.js';
+import {uncaptured, uncapturedRun} from '../test/support/uncaptured.js';
 import {type BenchmarkModel, disposeModel, fusedModel, randomInput} from './benchmark_model.js';
 import {humanModels, loadModel} from './capture_models.js';
 import {inFlightMs, median, medianMs, warmUp} from './clock.js';

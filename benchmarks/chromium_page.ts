@@ -1,6 +1,6 @@
 /** Serves a page with models to a headless Chromium and waits for its answer. */
-import {type ChildProcess, spawn} from 'node:child_process';
-import {existsSync} from 'node:fs';
+import {type ChildProcess, spawn, type SpawnOptions} from 'node:child_process';
+import {closeSync, existsSync, openSync} from 'node:fs';
 import {mkdtemp, readFile, rm} from 'node:fs/promises';
 import {createServer, type IncomingMessage, type ServerResponse} from 'node:http';
 import type {AddressInfo} from 'node:net';
@@ -9,7 +9,7 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type * as tf from '@tensorflow/tfjs-core';
 import type {PageTask} from './capture_equality_page.js';
-import type {EqualityRow} from './equality_table.js';
+import type {EqualityRow, FailedRow} from './equality_table.js';
 
 const SOURCE = fileURLToPath(new URL('capture_equality_page.js', import.meta.url));
 const BUNDLE = fileURLToPath(new URL('capture_equality_page.bundle.js', import.meta.url));
@@ -48,44 +48,47 @@ export interface ChromiumOptions {
   /** A shell command that starts a headless Chromium; flags and the URL follow it. */
   readonly command: string | undefined;
   readonly say: (line: string) => void;
+  readonly onRow: (row: EqualityRow | FailedRow) => Promise<void>;
 }
 
-/** @throws what the page throws, and where Chromium ends before it is done. */
-export async function runInChromium(
-  task: PageTask,
-  {load, command, say}: ChromiumOptions,
-): Promise<EqualityRow[]> {
+/** The page sends a sign of life every few seconds; a renderer that has died sends none. */
+const MOST_SILENCE_MS = 120_000;
+
+/** @throws what the page throws, and where Chromium ends or falls silent before it is done. */
+export async function runInChromium(task: PageTask, options: ChromiumOptions): Promise<void> {
   const profile = await mkdtemp(join(tmpdir(), 'capture-equality-'));
-  let child: ChildProcess | undefined;
-  const artifacts = new Map<string, Promise<tf.io.ModelArtifacts>>();
-  const loaded = (index: string): Promise<tf.io.ModelArtifacts> => {
-    const made = artifacts.get(index) ?? load(task.models[Number(index)] ?? '');
-    artifacts.clear(); // One model at a time is in memory.
-    artifacts.set(index, made);
-    return made;
-  };
+  const log = join(profile, 'chromium.log');
   const server = createServer();
+  let child: ChildProcess | undefined;
+  let watchdog: NodeJS.Timeout | undefined;
   try {
-    return await new Promise<EqualityRow[]>((resolve, reject) => {
-      const posted: Readonly<Record<string, (body: unknown) => void>> = {
-        '/say': (line) => say(String(line)),
-        '/adapter': (adapter) => say(`Chromium: ${JSON.stringify(adapter)}`),
-        '/rows': (rows) => resolve(rows as EqualityRow[]),
-        '/error': (error) => reject(new Error(`The page failed: ${String(error)}`)),
+    await new Promise<void>((resolve, reject) => {
+      const silence = (): void =>
+        reject(new Error(`Chromium sent nothing for ${MOST_SILENCE_MS / 1000} seconds.`));
+      const alive = (): void => {
+        clearTimeout(watchdog);
+        watchdog = setTimeout(silence, MOST_SILENCE_MS);
       };
+      const site = siteOf(task, options, {resolve, reject});
       server.on('request', (request, response) => {
-        answer({request, response}, {task, loaded, posted}).catch(reject);
+        alive();
+        answer({request, response}, site).catch(reject);
       });
       server.listen(0, '127.0.0.1', () => {
         const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-        child = startChromium(command, profile, url);
+        alive();
+        child = startChromium(options.command, {profile, url, log});
         child.on('error', reject);
         child.on('exit', (code) =>
           reject(new Error(`Chromium ended with exit code ${code} before the page was done.`)),
         );
       });
     });
+  } catch (error) {
+    if (existsSync(log)) options.say((await readFile(log, 'utf8')).slice(-2000));
+    throw error;
   } finally {
+    clearTimeout(watchdog);
     stop(child);
     server.close();
     server.closeAllConnections();
@@ -93,13 +96,50 @@ export async function runInChromium(
   }
 }
 
+interface Outcome {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+function siteOf(task: PageTask, {load, say, onRow}: ChromiumOptions, {resolve, reject}: Outcome): Site {
+  const artifacts = new Map<string, Promise<tf.io.ModelArtifacts>>();
+  return {
+    task,
+    loaded: (index) => {
+      const made = artifacts.get(index) ?? load(task.models[Number(index)] ?? '');
+      artifacts.clear(); // One model at a time is in memory.
+      artifacts.set(index, made);
+      return made;
+    },
+    posted: {
+      '/say': (line) => say(String(line)),
+      '/alive': () => undefined,
+      '/row': (row) => onRow(row as EqualityRow | FailedRow),
+      '/done': resolve,
+      '/error': (error) => reject(new Error(`The page failed: ${String(error)}`)),
+    },
+  };
+}
+
+interface Start {
+  readonly profile: string;
+  readonly url: string;
+  /** Takes what Chromium prints. */
+  readonly log: string;
+}
+
 /** In a process group of its own, because Chromium is many processes, and a command may be a script. */
-function startChromium(command: string | undefined, profile: string, url: string): ChildProcess {
+function startChromium(command: string | undefined, {profile, url, log}: Start): ChildProcess {
   const own = [`--user-data-dir=${profile}`, url];
   const chromium = process.env['CHROME_PATH'] ?? 'chromium';
-  return command === undefined
-    ? spawn(chromium, [...SWIFTSHADER_FLAGS, ...own], {detached: true, stdio: 'ignore'})
-    : spawn('sh', ['-c', `exec ${command} "$@"`, 'sh', ...own], {detached: true, stdio: 'ignore'});
+  const file = openSync(log, 'w');
+  const how: SpawnOptions = {detached: true, stdio: ['ignore', file, file]};
+  const child =
+    command === undefined
+      ? spawn(chromium, [...SWIFTSHADER_FLAGS, ...own], how)
+      : spawn('sh', ['-c', `exec ${command} "$@"`, 'sh', ...own], how);
+  closeSync(file); // the child has its own
+  return child;
 }
 
 function stop(child: ChildProcess | undefined): void {
@@ -114,7 +154,7 @@ function stop(child: ChildProcess | undefined): void {
 interface Site {
   readonly task: PageTask;
   readonly loaded: (index: string) => Promise<tf.io.ModelArtifacts>;
-  readonly posted: Readonly<Record<string, (body: unknown) => void>>;
+  readonly posted: Readonly<Record<string, (body: unknown) => void | Promise<void>>>;
 }
 
 async function answer(
@@ -128,19 +168,34 @@ async function answer(
   if (request.method === 'POST') {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
+    await posted[path]?.(JSON.parse(Buffer.concat(chunks).toString()));
     send('text/plain', '');
-    posted[path]?.(JSON.parse(Buffer.concat(chunks).toString()));
     return;
   }
   const [, index = '', part] = /^\/model\/(\d+)\/(json|weights)$/.exec(path) ?? [];
   if (path === '/') send('text/html', PAGE);
   else if (path === '/page.js') send('text/javascript', await readFile(BUNDLE));
   else if (path === '/task') send('application/json', JSON.stringify(task));
-  else if (part === 'json') {
-    const artifacts = await loaded(index);
-    send('application/json', JSON.stringify({...artifacts, weightData: undefined}));
-  } else if (part === 'weights') send('application/octet-stream', bytesOf((await loaded(index)).weightData));
+  else if (part !== undefined) await sendModel(response, loaded(index), part);
   else response.writeHead(404).end();
+}
+
+/** A model that is not there is told to the page, which goes on with the next. */
+async function sendModel(
+  response: ServerResponse,
+  loading: Promise<tf.io.ModelArtifacts>,
+  part: string,
+): Promise<void> {
+  try {
+    const {weightData, ...json} = await loading;
+    const [type, body] =
+      part === 'json'
+        ? (['application/json', JSON.stringify(json)] as const)
+        : (['application/octet-stream', bytesOf(weightData)] as const);
+    response.writeHead(200, {'content-type': type}).end(body);
+  } catch (error) {
+    response.writeHead(500).end(String(error));
+  }
 }
 
 function bytesOf(data: tf.io.ModelArtifacts['weightData']): Uint8Array {

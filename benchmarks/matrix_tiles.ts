@@ -1,8 +1,8 @@
 /**
- * Every legal tile of the subgroup matrix kernel over the matrix products of the networks, f16 to f16 and f32 to f32, by timestamps.
+ * Every legal tile of the subgroup matrix kernel over the matrix products of the networks' blocks, by timestamps.
  *   node dist/benchmarks/matrix_tiles.js [--batches=1,32] [--networks=a,b] [--tiles=M.N.K.SUBGROUPS_M.SUBGROUPS_N,…] [--out=FILE]
- * --tiles tries others beside those in use. Prints the best four and the one the estimate chose; --out has all, to fit it
- * anew: a list of {m, n, k, rows, tile, unit, us, estimate}, 'tile' with a 1 for the K teams that fit_tiles.py expects.
+ * Of the device's fragments the largest, unless --all-units is given. --tiles tries others beside those in use. Prints the best four and the one the estimate chose; --out has all, to fit it
+ * anew: a list of {name, m, n, k, tile, unit, us, estimate}, 'tile' with a 1 for the K teams that fit_tiles.py expects.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -17,12 +17,12 @@ import {
   fitTile,
   halfFeaturesOf,
   MATRIX_TILES,
+  type MatrixUnit,
   type RatedMatrixTile,
   withHalf,
 } from '../kernels/webgpu/matrix_tiling.js';
 import {type MatmulProblem, tilingFor} from '../kernels/webgpu/tiling.js';
 import type {Shape4D} from '../ops/index.js';
-import {pointwiseStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {NETWORKS} from './networks.js';
 import {GpuTimer, PlanBuffers, recordedOf} from './timing.js';
@@ -32,6 +32,7 @@ const {values} = parseArgs({
     batches: {type: 'string', default: '1,32'},
     networks: {type: 'string', default: Object.keys(NETWORKS).join()},
     tiles: {type: 'string', default: ''},
+    'all-units': {type: 'boolean', default: false},
     out: {type: 'string'},
   },
 });
@@ -79,7 +80,10 @@ function ratedTile(text: string): RatedMatrixTile {
 }
 
 const others = values.tiles.split(',').filter(Boolean).map(ratedTile);
-const candidates: readonly Candidate[] = features.matrices.flatMap((unit) =>
+const volume = (unit: MatrixUnit): number => unit.FRAGMENT_M * unit.FRAGMENT_N * unit.FRAGMENT_K;
+const largestUnit = Math.max(...features.matrices.map(volume));
+const units = features.matrices.filter((unit) => values['all-units'] || volume(unit) === largestUnit);
+const candidates: readonly Candidate[] = units.flatMap((unit) =>
   [...MATRIX_TILES, ...others].flatMap((tile) => {
     const fit = fitTile(tile, unit, limits);
     return fit ? [{tile, fit}] : [];
@@ -90,72 +94,67 @@ const nameOf = ({TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, ...fit}: Fitt
   [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N].join('.') +
   ` (${fit.FRAGMENT_M}×${fit.FRAGMENT_N}×${fit.FRAGMENT_K})`;
 
-/** The product between two others, so that it reads and writes f16; or alone, from f32 to f32. */
-function planOf({m, n, k}: MatmulProblem, fit: FittedTile, rows: 'f16' | 'f32'): [Plan, Dispatch] {
-  const product = pointwiseStage('product', n);
-  const stages =
-    rows === 'f32' ? [product] : [pointwiseStage('before', k), product, pointwiseStage('after', 8)];
-  const input: Shape4D = [1, 1, m, rows === 'f32' ? k : 8];
-  const plan = lowerBlock({kind: 'BlockSeparable', stages}, input, {...stock, half: {matrix: () => fit}});
-  return [plan, plan.dispatches[rows === 'f32' ? 0 : 1] as Dispatch];
+/** One product of a block, with everything that stands before and behind it there. */
+interface Product extends MatmulProblem {
+  readonly name: string;
+  /** The block's plan with this tile for every product, and the product's dispatch. */
+  readonly planOf: (fit: FittedTile) => readonly [Plan, Dispatch];
 }
 
-function problems(): MatmulProblem[] {
+function products(): Product[] {
   const tiling = withHalf(stock, limits, features ?? {matrices: []});
-  const found = new Map<string, MatmulProblem>();
+  const found = new Map<string, Product>();
   for (const network of values.networks.split(','))
     for (const batch of values.batches.split(',').map(Number))
-      for (const {block, input} of NETWORKS[network] ?? [])
-        for (const {kernel, constants} of lowerBlock(block, [batch, ...input.slice(1)], tiling).dispatches)
-          if (kernel.startsWith('matrix.')) {
-            const [m = 0, n = 0, k = 0] = ['M', 'N', 'K'].map((name) => Number(constants[name]));
-            found.set(`${m} ${n} ${k}`, {m, n, k});
-          }
+      for (const {block, input} of NETWORKS[network] ?? []) {
+        const shape: Shape4D = [batch, input[1], input[2], input[3]];
+        lowerBlock(block, shape, tiling).dispatches.forEach((dispatch, at) => {
+          if (!dispatch.kernel.startsWith('matrix')) return;
+          const {kernel, constants} = dispatch;
+          const [m = 0, n = 0, k = 0] = ['M', 'N', 'K'].map((name) => Number(constants[name]));
+          const traits = ['HAS_NORM', 'HAS_SCALES', 'HAS_RESIDUAL', 'OUT_F16'].filter(
+            (name) => constants[name],
+          );
+          const name = [`${m}×${n}×${k}`, kernel, ...traits].join(' ');
+          const planOf = (fit: FittedTile): readonly [Plan, Dispatch] => {
+            const plan = lowerBlock(block, shape, {...tiling, half: {matrix: () => fit}});
+            return [plan, plan.dispatches[at] as Dispatch];
+          };
+          found.set(`${name} ${String(constants.ACTIVATION)}`, {name, m, n, k, planOf});
+        });
+      }
   return [...found.values()];
 }
 
-const all = problems();
+const all = products();
 const first = candidates[0];
 if (!first) throw new Error('No tile fits this device.');
-await cache.prepare(
-  all.flatMap((problem) =>
-    candidates.flatMap(({fit}) => (['f16', 'f32'] as const).map((rows) => planOf(problem, fit, rows)[1])),
-  ),
-);
+await cache.prepare(all.flatMap(({planOf}) => candidates.map(({fit}) => planOf(fit)[1])));
 // Clocks of an idle GPU are a third of a busy one's.
-const [busy] = planOf({m: 4096, n: 1024, k: 1024}, first.fit, 'f32');
-const busyBuffers = new PlanBuffers(device, busy);
-await timer.microseconds(
-  busy.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, busyBuffers)),
-  {samples: 5, milliseconds: 100},
-);
+const largest = all.reduce((a, b) => (a.m * a.n * a.k > b.m * b.n * b.k ? a : b));
+const [busyPlan, busy] = largest.planOf(first.fit);
+const busyBuffers = new PlanBuffers(device, busyPlan);
+await timer.microseconds([recordedOf(device, cache, busy, busyBuffers)], {samples: 5, milliseconds: 100});
 busyBuffers.destroy();
 
 const measured: Record<string, number | string>[] = [];
-for (const problem of all) {
-  const {m, n, k} = problem;
-  for (const rows of ['f16', 'f32'] as const) {
-    const buffers = new PlanBuffers(device, planOf(problem, first.fit, rows)[0]);
-    const timed: {tile: string; fit: FittedTile; us: number; estimate: number}[] = [];
-    for (const {tile, fit} of candidates) {
-      const us = await timer.microseconds([
-        recordedOf(device, cache, planOf(problem, fit, rows)[1], buffers),
-      ]);
-      timed.push({tile: nameOf(fit), fit, us, estimate: estimateMatrix(tile, problem, limits)});
-    }
-    buffers.destroy();
-    const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
-    timed.sort((a, b) => a.us - b.us);
-    const show = ({tile, us}: {tile: string; us: number}): string =>
-      `${tile} ${us.toFixed(1)}us ${((2 * m * n * k) / us / 1e6).toFixed(1)}T`;
-    console.log(
-      `${m}×${n}×${k} ${rows}: ${timed.slice(0, 4).map(show).join(' | ')} || chosen ${chosen ? show(chosen) : ''}`,
-    );
-    for (const {fit, us, estimate} of timed) {
-      const {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, FRAGMENT_M, FRAGMENT_N, FRAGMENT_K} = fit;
-      const tile = [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, 1].join('.');
-      measured.push({m, n, k, rows, tile, unit: `${FRAGMENT_M}×${FRAGMENT_N}×${FRAGMENT_K}`, us, estimate});
-    }
+for (const {name, m, n, k, planOf} of all) {
+  const buffers = new PlanBuffers(device, planOf(first.fit)[0]);
+  const timed: {tile: string; fit: FittedTile; us: number; estimate: number}[] = [];
+  for (const {tile, fit} of candidates) {
+    const us = await timer.microseconds([recordedOf(device, cache, planOf(fit)[1], buffers)]);
+    timed.push({tile: nameOf(fit), fit, us, estimate: estimateMatrix(tile, {m, n, k}, limits)});
+  }
+  buffers.destroy();
+  const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
+  timed.sort((a, b) => a.us - b.us);
+  const show = ({tile, us}: {tile: string; us: number}): string =>
+    `${tile} ${us.toFixed(1)}us ${((2 * m * n * k) / us / 1e6).toFixed(1)}T`;
+  console.log(`${name}: ${timed.slice(0, 4).map(show).join(' | ')} || chosen ${chosen ? show(chosen) : ''}`);
+  for (const {fit, us, estimate} of timed) {
+    const {TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, FRAGMENT_M, FRAGMENT_N, FRAGMENT_K} = fit;
+    const tile = [TILE_M, TILE_N, TILE_K, SUBGROUPS_M, SUBGROUPS_N, 1].join('.');
+    measured.push({name, m, n, k, tile, unit: `${FRAGMENT_M}×${FRAGMENT_N}×${FRAGMENT_K}`, us, estimate});
   }
 }
 if (values.out) writeFileSync(values.out, JSON.stringify(measured));

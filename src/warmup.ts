@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {Plan} from '../kernels/plan.js';
 import {plansOf, preparePlans} from '../kernels/webgpu/index.js';
 import {missingFields} from '../kernels/webgpu/backend_access.js';
+import {latestTensorId} from './own_tensors.js';
 
 export interface WarmupOptions {
   /** Told as each of the blocks' pipelines is there, on WebGPU. */
@@ -29,9 +30,10 @@ export async function warmUp(
     const backend = tf.backend();
     if (tf.getBackend() === 'webgpu' && missingFields(backend).length === 0)
       await preparePlans(backend as WebGPUBackend, dryRun(model, feeds), onProgress);
-    const results = await predictEither(model, feeds);
-    await Promise.all(tensorsOf(results).map((tensor) => tensor.data()));
-    tf.dispose(results);
+    const last = latestTensorId();
+    const results = tensorsOf(await predictEither(model, feeds));
+    await Promise.all(results.map((tensor) => tensor.data()));
+    tf.dispose(results.filter(({id}) => id > last)); // constants among the outputs are the model's own
   } finally {
     if (inputs === undefined) tf.dispose(feeds);
   }

@@ -7,6 +7,7 @@ import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {measureMemory} from './support/expect_no_leak.js';
 import {seededTensors} from './support/random.js';
+import {loadSmallGraph, placeholder} from './support/small_graphs.js';
 
 async function smallModel(shape: (number | null)[] = [8, 8, 4]): Promise<FusedModel> {
   const model = sequential({
@@ -40,6 +41,22 @@ onBackend('webgpu', 'warmup', () => {
     expect(aside).not.toHaveBeenCalled();
     tf.dispose([x, y]);
     fused.dispose();
+  });
+
+  it('leaves constants among the outputs to the model', async () => {
+    const model = await loadSmallGraph({
+      nodes: [placeholder('x', [3]), {name: 'y', op: 'Relu', input: ['x']}],
+      weights: {size: tf.scalar(3, 'int32')},
+      outputs: ['y', 'size'],
+    });
+    const fused = await fuse(model);
+    await fused.warmup();
+    const x = tf.zeros([3]);
+    const [y, size] = fused.predict(x) as [tf.Tensor, tf.Tensor];
+    expect([...(await size.data())]).toEqual([3]);
+    tf.dispose([x, y]);
+    fused.dispose();
+    model.dispose();
   });
 
   it('changes no answer and leaves nothing behind', async () => {

@@ -1,7 +1,7 @@
 /** Activations as kernel constants, and the functions those constants stand for. */
 import type {Activation, ActivationName} from '../../ops/index.js';
 import type {Constants} from '../plan.js';
-import {ACTIVATION_TEXTS} from './wgsl/activation.js';
+import {ACTIVATION_TEXTS, HALF_ACTIVATION_TEXTS} from './wgsl/activation.js';
 
 const NAMES = Object.keys(ACTIVATION_TEXTS) as readonly ActivationName[];
 
@@ -41,7 +41,8 @@ export function activationText(constants: Constants): string {
     const name = NAMES[Number(constants[slot] ?? NaN)];
     return name ? [{slot, name}] : [];
   });
-  const bodies = [...new Set(used.map(({name}) => ACTIVATION_TEXTS[name]))];
+  const shorter = constants.OUT_F16 === true ? HALF_ACTIVATION_TEXTS : {};
+  const bodies = [...new Set(used.map(({name}) => shorter[name] ?? ACTIVATION_TEXTS[name]))];
   const calls = used.map(({slot, name}) => {
     const target = name === 'clamp' ? 'clampTo' : name;
     return `fn ${SLOTS[slot]}(x: vec4f, slope: vec4f) -> vec4f { return ${target}(x, slope, ${slot}_P, ${slot}_Q); }\n`;

@@ -4,6 +4,9 @@ import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
 
+/** Of a thread of the gate, whose time is latency alone. */
+const LOADS_IN_FLIGHT = 8;
+
 export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferName {
   const c = rows.channels;
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
@@ -66,7 +69,7 @@ function emitGate(
   const weights = rows.channels * 2 * Number(constants['REDUCED']);
   lowering.dispatches.push({
     kernel: 'gate',
-    constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts},
+    constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT},
     buffers: {sums: sums.buffer, weights: 'weights', scales},
     workgroups: [n, Number(constants['SHARES']), 1],
     cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * rows.channels * (sums.parts + 1) + weights)},

@@ -11,7 +11,7 @@ export interface NamedResult {
   readonly tensor: tf.Tensor;
 }
 
-/** What is recorded. The caller names the node at work, where it knows it, so that messages can. */
+/** What is recorded, and whose results are new tensors. The caller names the node at work, where it knows it, so that messages can. */
 export interface Recordable {
   run(inputs: readonly tf.Tensor[]): NamedResult[] | Promise<NamedResult[]>;
   readonly nodeAtWork?: () => HostOp | undefined;
@@ -94,7 +94,7 @@ async function recordOnce(
       engine.endScope(results.map(({tensor}) => tensor));
     }
     access.flush();
-    return outcomeOf({access, log, watch, results, kept: keptBy(results, tensors, before)});
+    return outcomeOf({access, log, watch, results, kept: engine.state.numTensors - before - results.length});
   } catch (error) {
     if (error instanceof HostReadError) return {kind: 'host', ops: watch.hostOps()};
     throw error;
@@ -106,17 +106,12 @@ async function recordOnce(
   }
 }
 
-/** Tensors that the function made, did not return, and keeps. */
-function keptBy(results: readonly NamedResult[], inputs: readonly tf.Tensor[], before: number): number {
-  const returned = new Set(results.map(({tensor}) => tensor).filter((tensor) => !inputs.includes(tensor)));
-  return tf.engine().state.numTensors - before - returned.size;
-}
-
 interface Run {
   readonly access: BackendAccess;
   readonly log: CommandLog;
   readonly watch: TensorWatch;
   readonly results: readonly NamedResult[];
+  /** Tensors that the function made, did not return, and keeps. */
   readonly kept: number;
 }
 

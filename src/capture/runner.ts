@@ -110,13 +110,11 @@ class PlainRunner implements Runner {
   tensors(inputs: readonly CaptureInput[]): tf.Tensor[] {
     const {feed, run} = this.#parts;
     const fed = feed(inputs);
-    let results: tf.Tensor[] = [];
     try {
       // A scope, so that intermediate tensors of a function without tidy go. `isAsync` is false, so this is a list.
-      results = tf.tidy(() => (run(fed) as NamedResult[]).map(({tensor}) => tensor));
-      return results;
+      return tf.tidy(() => (run(fed) as NamedResult[]).map(({tensor}) => tensor));
     } finally {
-      disposeExcept(fed, results);
+      tf.dispose(fed);
     }
   }
 
@@ -124,12 +122,10 @@ class PlainRunner implements Runner {
     const {feed, run, isAsync} = this.#parts;
     if (!isAsync) return this.tensors(inputs);
     const fed = feed(inputs);
-    let results: tf.Tensor[] = [];
     try {
-      results = (await run(fed)).map(({tensor}) => tensor);
-      return results;
+      return (await run(fed)).map(({tensor}) => tensor);
     } finally {
-      disposeExcept(fed, results);
+      tf.dispose(fed);
     }
   }
 
@@ -148,9 +144,4 @@ class PlainRunner implements Runner {
   dispose(): void {
     this.#parts.replay?.dispose();
   }
-}
-
-/** A result may be one of the inputs itself. */
-function disposeExcept(fed: readonly tf.Tensor[], results: readonly tf.Tensor[]): void {
-  for (const tensor of fed) if (!results.includes(tensor)) tensor.dispose();
 }

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
+import {latestTensorId} from '../own_tensors.js';
 import {graphOf, type ModelGraph} from './graph_access.js';
 import type {NamedResult} from './record.js';
 import type {InputDType} from './values.js';
@@ -42,7 +43,10 @@ export interface GraphParts {
 
 const DTYPES: readonly string[] = ['float32', 'int32', 'bool'];
 
-/** @throws where `source` is none of the three. */
+/**
+ * Whatever a run of the source returns is the caller's to dispose.
+ * @throws where `source` is none of the three.
+ */
 export function openSource(source: CaptureSource): OpenSource {
   if (typeof source === 'function') return openFunction(source);
   if ('executeAsync' in source && 'inputNodes' in source) return openGraphModel(source);
@@ -55,10 +59,30 @@ function openFunction(run: TensorFunction): OpenSource {
     declared: undefined,
     weights: [],
     graph: undefined,
-    run: (inputs) => {
+    run: withOwnResults((inputs) => {
       const result = run(...inputs);
       return result instanceof Promise ? result.then(namedResults) : namedResults(result);
-    },
+    }),
+  };
+}
+
+/**
+ * A graph may return its weights and inputs (Shape folded to a constant, a Placeholder among the outputs), and so may a function.
+ * Those stay their owner's: the caller gets a reference of its own, and one for each time a tensor is returned.
+ */
+function withOwnResults(run: Run): Run {
+  return (inputs) => {
+    const last = latestTensorId();
+    const own = (results: NamedResult[]): NamedResult[] => {
+      const seen = new Set<tf.Tensor>();
+      return results.map(({name, tensor}) => {
+        const isFresh = tensor.id > last && !tensor.kept && !seen.has(tensor);
+        seen.add(tensor);
+        return {name, tensor: isFresh ? tensor : tensor.clone()};
+      });
+    };
+    const results = run(inputs);
+    return results instanceof Promise ? results.then(own) : own(results);
   };
 }
 
@@ -73,7 +97,7 @@ function openGraphModel(model: GraphModel): OpenSource {
   const outputs = model.outputNodes;
   const graph = graphOf(model);
   const runPart = (feeds: readonly string[], fetches: readonly string[]): Run =>
-    runnerOf(model, feeds, fetches);
+    withOwnResults(runnerOf(model, feeds, fetches));
   const declared = names.map((name, i): DeclaredInput => {
     const info = model.inputs.find((input) => input.name === name) ?? model.inputs[i];
     return {name, shape: info?.shape, dtype: inputDType(info?.dtype)};
@@ -116,11 +140,11 @@ function openLayersModel(model: LayersModel): OpenSource {
     weights: model.weights.map((weight) => weight.read()),
     graph: undefined,
     // Not predict(): that slices the batch first, and concatenates what it has sliced.
-    run: (inputs) => {
+    run: withOwnResults((inputs) => {
       const one = inputs.length === 1 ? inputs[0] : undefined;
       const result = model.apply(one ?? [...inputs], {training: false}) as tf.Tensor | tf.Tensor[];
       return [result].flat().map((tensor, i) => ({name: model.outputNames[i] ?? `output${i}`, tensor}));
-    },
+    }),
   };
 }
 

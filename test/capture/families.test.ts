@@ -98,5 +98,5 @@ async function expectEquality(loaded: BenchmarkModel): Promise<void> {
   expect(equality.differing).withContext('predictions that differ').toBe(0);
   expect(equality.unrepeatable).withContext('predictions that TF.js does not repeat').toBe(0);
   expect(equality.unchanged).withContext('predictions equal to the one before').toBe(0);
-  expect(equality.growth).toEqual({tensors: 0, bytes: 0, bufferBytes: 0});
+  expect(equality.growth).toEqual({tensors: 0, bytes: 0, buffers: 0, bufferBytes: 0});
 }

@@ -4,13 +4,17 @@ import {layers, sequential} from '@tensorflow/tfjs-layers';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import {runBlock, traceBlock, type Block, BLOCK_SPECS} from '../../ops/index.js';
 import {capture, type Capture} from '../../src/capture/index.js';
+import {FusedModel} from '../../src/fused_model.js';
+import {fuse} from '../../src/fuse.js';
 import {registerBlockKernels} from '../../src/register.js';
 import {onBackend} from '../support/environment.js';
 import {measureMemory} from '../support/expect_no_leak.js';
-import {loadHumanModel} from '../support/model_files.js';
+import {loadFixture, loadHumanModel} from '../support/model_files.js';
 import {seededTensors} from '../support/random.js';
 import {loadSmallGraph, placeholder} from '../support/small_graphs.js';
 import {BOXES, detector, expectReplayEquals, expectSameBits, valuesOf} from './support.js';
+
+const FLOATS = {T: {type: 'DT_FLOAT'}};
 
 onBackend('webgpu', 'capture of models', () => {
   let make: ReturnType<typeof seededTensors>;
@@ -89,6 +93,60 @@ onBackend('webgpu', 'capture of models', () => {
     );
     model.dispose();
   });
+
+  it('returns weights and inputs of a graph, and leaves them to their owner', async () => {
+    const model = await loadSmallGraph({
+      nodes: [placeholder('x', [2, 3]), {name: 'y', op: 'Mul', input: ['x', 'scale'], attr: FLOATS}],
+      weights: {scale: tf.tensor1d([1, 2, 3]), shape: tf.tensor1d([2, 3], 'int32')},
+      outputs: ['shape', 'scale', 'x', 'y'],
+    });
+    const expected = [
+      ...[new Int32Array([2, 3]), new Float32Array([1, 2, 3]), new Float32Array([1, 1, 1, 2, 2, 2])],
+      new Float32Array([1, 2, 3, 2, 4, 6]),
+    ];
+    const input = expected[2] as Float32Array;
+    const {before, after} = await measureMemory(async () => {
+      const one = await capture(model, {shape: [2, 3], dtype: 'float32'});
+      expect(one.mode)
+        .withContext(one.reason ?? '')
+        .toBe('replay');
+      for (let i = 0; i < 2; i++) {
+        expectSameBits(await one.predictAsync(input), expected);
+        expectSameBits(await valuesOf(one.predict(input)), expected);
+      }
+      one.dispose();
+    });
+    expect(after).toEqual(before);
+    const x = tf.tensor2d(input, [2, 3]);
+    const [shape, scale, same, y] = model.execute(x, ['shape', 'scale', 'x', 'y']) as tf.Tensor[];
+    expectSameBits(
+      await Promise.all([shape, scale, same, y].map((tensor) => (tensor as tf.Tensor).data())),
+      expected,
+    );
+    tf.dispose([x, y]);
+    model.dispose();
+  });
+
+  for (const variant of ['stock', 'fused']) {
+    it(`replays a converted graph among whose outputs are constants, ${variant}`, async () => {
+      registerBlockKernels();
+      const stock = await loadFixture('tf1_mobilenet_v2');
+      const model = variant === 'fused' ? await fuse(stock) : stock;
+      const shape = [1, 64, 64, 3];
+      captured = await (model instanceof FusedModel
+        ? model.capture({shape, dtype: 'float32'})
+        : capture(model, {shape, dtype: 'float32'}));
+      expect(captured.mode)
+        .withContext(captured.reason ?? '')
+        .toBe('replay');
+      const inputs = [make(shape), make(shape)];
+      const run = (x: tf.Tensor): tf.Tensor[] => [model.execute(x, model.outputNodes)].flat();
+      await expectReplayEquals(captured, run, inputs);
+      tf.dispose(inputs);
+      model.dispose();
+      if (model !== stock) stock.dispose();
+    });
+  }
 
   it('replays a layers model', async () => {
     const model = sequential({

@@ -38,9 +38,9 @@ fn multiplyAccumulate(left: Left, right: Right, sums: Sums) -> Sums {
     let row = at / (FRAGMENT_N / 4u);
     let n4 = at % (FRAGMENT_N / 4u);
     for (var k = 0u; k < FRAGMENT_K; k++) {
-      let pair = xTile[left.place + row * left.stride + k / 8u][k % 8u / 2u];
+      let pair = tile[left.place + row * left.stride + k / 8u][k % 8u / 2u];
       let a = unpack2x16float(pair)[k % 2u];
-      let eight = wTile[right.place + k * right.stride + n4 / 2u];
+      let eight = tile[right.place + k * right.stride + n4 / 2u];
       result.values[i] += a * unpackHalf(select(eight.xy, eight.zw, n4 % 2u == 1u));
     }
   }
@@ -51,7 +51,7 @@ fn storeSums(place: u32, sums: Sums, stride: u32) {
   for (var i = 0u; i < EMULATED_SUMS; i++) {
     let at = emulatedLane + i * SUBGROUP_SIZE;
     if (at >= FRAGMENT_VECTORS) { continue; }
-    sumTile[place + at / (FRAGMENT_N / 4u) * stride + at % (FRAGMENT_N / 4u)] = sums.values[i];
+    tile[place + at / (FRAGMENT_N / 4u) * stride + at % (FRAGMENT_N / 4u)] = bitcast<vec4u>(sums.values[i]);
   }
 }
 `;
@@ -87,7 +87,7 @@ export function emulated(code: string): string {
     .replace(/alias \w+ = subgroup_matrix_.*\n/g, '')
     .replace(/subgroupMatrixLoad<(\w+), row_major>\(&\w+, /g, '$1(')
     .replace(/subgroupMatrixMultiplyAccumulate/g, 'multiplyAccumulate')
-    .replace(/subgroupMatrixStore<row_major>\(&sumTile, /g, 'storeSums(')
+    .replace(/subgroupMatrixStore<row_major>\(&tile, /g, 'storeSums(')
     .replace(/(let lane = local % SUBGROUP_SIZE;)/, '$1 emulatedLane = lane;');
   const scalarStore = halves.includes('outScalars') ? SCALAR_STORE : '';
   const whole = text + PACKING + scalarStore + (isMatrix ? MATRICES : '');

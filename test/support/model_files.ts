@@ -20,9 +20,15 @@ export function readFilesWith(readFile: ReadFile): void {
 const readText = async (path: string): Promise<string> => new TextDecoder().decode(await read(path));
 
 /** A model of npm `@vladmandic/human`, by the name of its file. */
-export async function loadHumanModel(name: string): Promise<GraphModel> {
-  const folder = 'node_modules/@vladmandic/human/models';
-  const {weightsManifest, ...json} = JSON.parse(await readText(`${folder}/${name}.json`)) as tf.io.ModelJSON;
+export const loadHumanModel = (name: string): Promise<GraphModel> =>
+  loadFrom('node_modules/@vladmandic/human/models', `${name}.json`);
+
+/** A model of test/fixtures/converted, by the name of its folder. */
+export const loadFixture = (name: string): Promise<GraphModel> =>
+  loadFrom(`test/fixtures/converted/${name}`, 'model.json');
+
+async function loadFrom(folder: string, file: string): Promise<GraphModel> {
+  const {weightsManifest, ...json} = JSON.parse(await readText(`${folder}/${file}`)) as tf.io.ModelJSON;
   const paths = weightsManifest.flatMap((group) => group.paths);
   const artifacts = {
     ...json,

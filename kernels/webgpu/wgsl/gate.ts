@@ -25,6 +25,20 @@ fn live(value: vec4f, c4: u32) -> vec4f {
   return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(CHANNELS));
 }
 
+// The sum over teams of 'lanes' threads each, to the first team; the whole workgroup has to call it. By halves: added up by one
+// thread a lane, hundreds of loads would wait for one another.
+fn overTeams(local: u32, value: vec4f, lanes: u32, teams: u32) -> vec4f {
+  parts[local] = value;
+  workgroupBarrier();
+  for (var reach = teams; reach > 1u;) {
+    let half = (reach + 1u) / 2u;
+    if (local < (reach - half) * lanes) { parts[local] += parts[local + half * lanes]; }
+    workgroupBarrier();
+    reach = half;
+  }
+  return parts[local];
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   let image = group.x;
@@ -35,25 +49,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let c4 = origin + meanLane;
     var total = vec4f(0.0);
     if (c4 < C4 && meanTeam < MEAN_TEAMS) {
-      for (var part = meanTeam; part < SUM_PARTS; part += MEAN_TEAMS) { total += sums[(image * SUM_PARTS + part) * C4 + c4]; }
+      for (var first = meanTeam; first < SUM_PARTS; first += MEAN_TEAMS * IN_FLIGHT) {
+        // unroll u < IN_FLIGHT
+        {
+          let part = first + u * MEAN_TEAMS;
+          if (part < SUM_PARTS) { total += sums[(image * SUM_PARTS + part) * C4 + c4]; }
+        }
+      }
     }
-    parts[local] = total;
-    workgroupBarrier();
-    if (c4 < C4 && meanTeam == 0u) {
-      for (var other = 1u; other < MEAN_TEAMS; other++) { total += parts[other * MEAN_LANES + meanLane]; }
-      mean[c4] = live(select(total / f32(PIXELS), sqrt(total), IS_GRN), c4);
-    }
+    total = overTeams(local, total, MEAN_LANES, MEAN_TEAMS);
+    if (c4 < C4 && meanTeam == 0u) { mean[c4] = live(select(total / f32(PIXELS), sqrt(total), IS_GRN), c4); }
     workgroupBarrier();
   }
 
   if (IS_GRN) {
     var total = vec4f(0.0);
     for (var c4 = local; c4 < C4; c4 += WORKGROUP) { total += mean[c4]; }
-    parts[local] = total;
-    workgroupBarrier();
-    total = vec4f(0.0);
-    for (var i = 0u; i < WORKGROUP; i++) { total += parts[i]; }
-    let scale = 1.0 / (dot(total, vec4f(1.0)) / f32(CHANNELS) + EPSILON);
+    _ = overTeams(local, total, 1u, WORKGROUP);
+    let scale = 1.0 / (dot(parts[0], vec4f(1.0)) / f32(CHANNELS) + EPSILON);
     for (var c4 = local; c4 < C4; c4 += WORKGROUP) { scales[image * C4 + c4] = 1.0 + weight4(GAIN, c4) * mean[c4] * scale; }
     return;
   }
@@ -63,14 +76,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let team = local / REDUCED4;
   var sum = vec4f(0.0);
   if (team < REDUCE_TEAMS) {
-    for (var c = team; c < CHANNELS; c += REDUCE_TEAMS) {
-      sum += mean[c / 4u][c % 4u] * weight4(REDUCE_FILTER, c * REDUCED4 + r4);
+    for (var first = team; first < CHANNELS; first += REDUCE_TEAMS * IN_FLIGHT) {
+      // unroll u < IN_FLIGHT
+      {
+        let c = first + u * REDUCE_TEAMS;
+        if (c < CHANNELS) { sum += mean[c / 4u][c % 4u] * weight4(REDUCE_FILTER, c * REDUCED4 + r4); }
+      }
     }
   }
-  parts[local] = sum;
-  workgroupBarrier();
+  sum = overTeams(local, sum, REDUCED4, REDUCE_TEAMS);
   if (team == 0u) {
-    for (var other = 1u; other < REDUCE_TEAMS; other++) { sum += parts[other * REDUCED4 + r4]; }
     if (HAS_BIAS) { sum += weight4(REDUCE_BIAS, r4); }
     var slope = vec4f(0.0);
     if (HAS_SLOPE) { slope = weight4(SLOPE, r4); }
@@ -86,12 +101,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let c4 = origin + lane;
     var gate = vec4f(0.0);
     if (c4 < end && share < EXPAND_TEAMS) {
-      for (var r = share; r < REDUCED; r += EXPAND_TEAMS) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
+      for (var first = share; first < REDUCED; first += EXPAND_TEAMS * IN_FLIGHT) {
+        // unroll u < IN_FLIGHT
+        {
+          let r = first + u * EXPAND_TEAMS;
+          if (r < REDUCED) { gate += squeezed[r / 4u][r % 4u] * weight4(EXPAND_FILTER, r * C4 + c4); }
+        }
+      }
     }
-    parts[local] = gate;
-    workgroupBarrier();
+    gate = overTeams(local, gate, EXPAND_LANES, EXPAND_TEAMS);
     if (share == 0u && c4 < end) {
-      for (var other = 1u; other < EXPAND_TEAMS; other++) { gate += parts[other * EXPAND_LANES + lane]; }
       if (HAS_BIAS) { gate += weight4(EXPAND_BIAS, c4); }
       scales[image * C4 + c4] = gateOf(gate, vec4f(0.0));
     }

@@ -29,9 +29,12 @@ alias Left = subgroup_matrix_left<f16, FRAGMENT_K, FRAGMENT_M>;
 alias Right = subgroup_matrix_right<f16, FRAGMENT_N, FRAGMENT_K>;
 alias Sums = subgroup_matrix_result<f32, FRAGMENT_N, FRAGMENT_M>;
 
-var<workgroup> xTile: array<vec4u, TILE_M * X_STRIDE>;  // [TILE_M][TILE_K / 8 + 1]
-var<workgroup> wTile: array<vec4u, TILE_K * W_STRIDE>;  // [TILE_K][TILE_N / 8 + 1]
-var<workgroup> sumTile: array<vec4f, SUBGROUPS_M * SUBGROUPS_N * FRAGMENT_M * STORE_STRIDE>;  // [subgroup][FRAGMENT_M][STORE_N4 + 1]
+// Halves of the source, [TILE_M][TILE_K / 8 + 1], then of the filter, [TILE_K][TILE_N / 8 + 1]; when those are used up, sums in
+// f32, [subgroup][FRAGMENT_M][STORE_N4 + 1].
+const W_START = TILE_M * X_STRIDE;
+const STAGED = W_START + TILE_K * W_STRIDE;
+const STORED = SUBGROUPS_M * SUBGROUPS_N * FRAGMENT_M * STORE_STRIDE;
+var<workgroup> tile: array<vec4u, max(STAGED, STORED)>;
 
 fn filter8(k: u32, n8: u32) -> vec4u {
   if (K % TILE_K != 0u && k >= K) { return vec4u(0u); }
@@ -68,12 +71,12 @@ fn main(
       // unroll u < X_UNITS
       {
         let at = local + u * WORKGROUP;
-        xTile[at / TILE_K8 * X_STRIDE + at % TILE_K8] = staged(xNext[u]);
+        tile[at / TILE_K8 * X_STRIDE + at % TILE_K8] = staged(xNext[u]);
       }
       // unroll u < W_UNITS
       {
         let at = local + u * WORKGROUP;
-        wTile[at / TILE_N8 * W_STRIDE + at % TILE_N8] = wNext[u];
+        tile[W_START + at / TILE_N8 * W_STRIDE + at % TILE_N8] = wNext[u];
       }
       workgroupBarrier();
     }
@@ -95,12 +98,12 @@ fn main(
         // unroll i < TILE_M / SUBGROUPS_M / FRAGMENT_M
         {
           let place = (fragmentM + i) * FRAGMENT_M * X_STRIDE + k * (FRAGMENT_K / 8u);
-          left[i] = subgroupMatrixLoad<Left, row_major>(&xTile, place, X_STRIDE);
+          left[i] = subgroupMatrixLoad<Left, row_major>(&tile, place, X_STRIDE);
         }
         // unroll j < TILE_N / SUBGROUPS_N / FRAGMENT_N
         {
-          let place = k * FRAGMENT_K * W_STRIDE + (fragmentN + j) * (FRAGMENT_N / 8u);
-          let right = subgroupMatrixLoad<Right, row_major>(&wTile, place, W_STRIDE);
+          let place = W_START + k * FRAGMENT_K * W_STRIDE + (fragmentN + j) * (FRAGMENT_N / 8u);
+          let right = subgroupMatrixLoad<Right, row_major>(&tile, place, W_STRIDE);
           // unroll i < TILE_M / SUBGROUPS_M / FRAGMENT_M
           {
             acc[i * FRAGMENTS_N + j] = subgroupMatrixMultiplyAccumulate(left[i], right, acc[i * FRAGMENTS_N + j]);
@@ -112,22 +115,33 @@ fn main(
   }
 
   let sumBase = subgroup * FRAGMENT_M * STORE_STRIDE;
+  var ending: array<Ending, STORE_UNITS>;
   // unroll i < TILE_M / SUBGROUPS_M / FRAGMENT_M
   {
     // unroll part < TILE_N / SUBGROUPS_N / FRAGMENT_N / STORE_FRAGMENTS
     {
+      let firstRow = rowOrigin + (fragmentM + i) * FRAGMENT_M;
+      let firstN4 = (nOrigin + (fragmentN + part * STORE_FRAGMENTS) * FRAGMENT_N) / 4u;
+      // unroll u < STORE_UNITS
+      {
+        let at = lane + u * SUBGROUP_SIZE;
+        ending[u] = endingOf(min(firstRow + at / STORE_N4, M - 1u), min(firstN4 + at % STORE_N4, N / 4u - 1u));
+      }
       // unroll j < STORE_FRAGMENTS
       {
-        subgroupMatrixStore<row_major>(&sumTile, sumBase + j * (FRAGMENT_N / 4u), acc[i * FRAGMENTS_N + part * STORE_FRAGMENTS + j], STORE_STRIDE);
+        subgroupMatrixStore<row_major>(&tile, sumBase + j * (FRAGMENT_N / 4u), acc[i * FRAGMENTS_N + part * STORE_FRAGMENTS + j], STORE_STRIDE);
       }
       workgroupBarrier();
-      for (var at = lane; at < FRAGMENT_M * STORE_N4; at += SUBGROUP_SIZE) {
-        let row = rowOrigin + (fragmentM + i) * FRAGMENT_M + at / STORE_N4;
-        let n4 = (nOrigin + (fragmentN + part * STORE_FRAGMENTS) * FRAGMENT_N) / 4u + at % STORE_N4;
-        if ((M % TILE_M == 0u || row < M) && (N % TILE_N == 0u || n4 < N / 4u)) {
-          var sum = sumTile[sumBase + at / STORE_N4 * STORE_STRIDE + at % STORE_N4];
+      // unroll u < STORE_UNITS
+      {
+        let at = lane + u * SUBGROUP_SIZE;
+        let row = firstRow + at / STORE_N4;
+        let n4 = firstN4 + at % STORE_N4;
+        let isWhole = FRAGMENT_M * STORE_N4 % SUBGROUP_SIZE == 0u || at < FRAGMENT_M * STORE_N4;
+        if (isWhole && (M % TILE_M == 0u || row < M) && (N % TILE_N == 0u || n4 < N / 4u)) {
+          var sum = bitcast<vec4f>(tile[sumBase + at / STORE_N4 * STORE_STRIDE + at % STORE_N4]);
           if (HAS_COLUMN_SCALE) { sum *= weight4(COLUMN_SCALE, n4); }
-          writeOut(row, n4, finish(row, n4, sum));
+          writeOut(row, n4, finishBy(ending[u], sum));
         }
       }
       workgroupBarrier();
