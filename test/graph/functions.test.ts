@@ -6,6 +6,7 @@ import {convert} from '../../src/convert/convert.js';
 import {fuse} from '../../src/fuse.js';
 import type {Report} from '../../src/graph/index.js';
 import {explainArtifacts} from '../../src/tune/explain_model.js';
+import {bodyLoop, refinement} from '../support/body_loop.js';
 import {expectSame} from '../support/compare_models.js';
 import {onBackend} from '../support/environment.js';
 import {expectClose} from '../support/expect_close.js';
@@ -14,7 +15,6 @@ import {seededTensors} from '../support/random.js';
 import {TestGraph} from '../support/test_graph.js';
 
 const CONV = {strides: [1, 1, 1, 1], dilations: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'};
-const INT = 'DT_INT32';
 const feed = {x: [2, 6, 6, 8]};
 
 function start(): TestGraph {
@@ -22,43 +22,6 @@ function start(): TestGraph {
   g.input('x', [-1, 6, 6, 8]);
   return g;
 }
-
-/** A turn of a loop that refines a map by an inverted residual; its filters are operands of the loop, as freezing leaves them. */
-const STATE = ['i', 'limit', 'map', 'expand', 'bias', 'dw', 'project', 'gain'] as const;
-
-function refined(g: TestGraph): string[] {
-  const wide = g.op('wide', 'Conv2D', ['map', g.op('read', 'Identity', ['expand'])], CONV);
-  const active = g.op('active', 'Relu6', [g.op('biased', 'BiasAdd', [wide, 'bias'])]);
-  const spatial = g.op('spatial', 'DepthwiseConv2dNative', [active, 'dw'], CONV);
-  const narrow = g.op('narrow', 'Conv2D', [g.op('active2', 'Relu6', [spatial]), 'project'], CONV);
-  const scaled = g.op('scaled', 'Mul', [narrow, 'gain']);
-  const next = g.op('next', 'AddV2', ['i', g.integers('body/one', [1], [])]);
-  return [next, 'limit', g.op('sum', 'AddV2', ['map', scaled]), 'read', ...STATE.slice(4)];
-}
-
-const typed = STATE.map((name) => (name === 'i' || name === 'limit' ? ([name, INT] as const) : name));
-
-/** Three turns. @param change Of what a turn gives. */
-function loop(g: TestGraph, map: string, change = (_inside: TestGraph, values: string[]) => values): string {
-  const cond = g.body('cond', typed, (inside) => [inside.op('more', 'Less', ['i', 'limit'])]);
-  const body = g.body('body', typed, (inside) => change(inside, refined(inside)));
-  const weights = [
-    g.weight('expand', [1, 1, 8, 16]),
-    g.weight('bias', [16]),
-    g.weight('dw', [3, 3, 16, 1]),
-    g.weight('project', [1, 1, 16, 8], 0.2),
-    g.weight('gain', [8]),
-  ];
-  const operands = [g.integers('zero', [0], []), g.integers('three', [3], []), map, ...weights];
-  g.op('loop', 'StatelessWhile', operands, {cond, body});
-  return 'loop:2';
-}
-
-const refinement = (): tf.io.ModelArtifacts => {
-  const g = start();
-  const stem = g.op('stem/relu', 'Relu', [g.conv('stem', 'x', [3, 3, 8, 8])]);
-  return g.artifacts([g.op('out', 'Identity', [loop(g, stem)])]);
-};
 
 const names = ({blocks}: Report): string[] => blocks.map(({block, at}) => `${block} ${at}`);
 
@@ -116,7 +79,7 @@ onBackend('cpu', 'bodies of control flow', () => {
     const report = await expectSame(
       g.artifacts([
         g.op('out', 'Relu', [
-          loop(g, 'x', (inside, values) => {
+          bodyLoop(g, 'x', (inside, values) => {
             const then_branch = inside.body('yes', ['m'], (deep) => [separable(deep, 'yes', 'm', 8)]);
             const else_branch = inside.body('no', ['m'], (deep) => [deep.op('value', 'Neg', ['m'])]);
             values[2] = choice(inside, values[2] ?? '', {then_branch, else_branch});
@@ -131,7 +94,7 @@ onBackend('cpu', 'bodies of control flow', () => {
 
   it('take no filter for a constant that a turn changes', async () => {
     const g = start();
-    const out = loop(g, 'x', (inside, values) => {
+    const out = bodyLoop(g, 'x', (inside, values) => {
       values[5] = inside.op('less', 'Mul', ['dw', inside.constant('body/half', 0.5)]);
       return values;
     });
@@ -159,7 +122,7 @@ onBackend('cpu', 'bodies of control flow', () => {
   it('know only what all turns have in common of a shape', async () => {
     const g = start();
     // The map grows by a turn: what is in there must fit every size.
-    const out = loop(g, 'x', (inside, values) => {
+    const out = bodyLoop(g, 'x', (inside, values) => {
       const amounts = inside.integers('body/amounts', [0, 0, 1, 0, 0, 1, 0, 0], [4, 2]);
       values[2] = inside.op('larger', 'Pad', [values[2] ?? '', amounts]);
       return values;
@@ -175,7 +138,7 @@ onBackend('cpu', 'bodies of control flow', () => {
     const inner = g.op('in/wide', 'Relu6', [g.pointwise('in/e', 'x', 8, 16)]);
     const narrow = g.pointwise('in/p', g.op('in/act', 'Relu6', [g.depthwise('in/d', inner, 16)]), 16, 8);
     const sum = g.op('sum', 'AddV2', ['x', g.op('in/scaled', 'Mul', [narrow, g.weight('in/gain', [8])])]);
-    const artifacts = g.artifacts([g.op('out', 'Relu', [loop(g, sum)])]);
+    const artifacts = g.artifacts([g.op('out', 'Relu', [bodyLoop(g, sum)])]);
     expect(names(await expectSame(artifacts, {feed}))).toEqual(['BlockMBConv sum', 'BlockMBConv body/sum']);
     const {weightSpecs = []} = convert(artifacts).artifacts;
     const specs = weightSpecs.map(({name}) => name);

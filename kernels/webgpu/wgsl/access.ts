@@ -15,7 +15,7 @@ fn readX(row: u32, c4: u32) -> vec4f {
     var value = vec4f(0.0);
     for (var i = 0u; i < 4u; i++) {
       let c = shuffled(c4 * 4u + i);
-      value[i] = f32(x[row * (X_CHANNELS / 4u) + c / 4u][c % 4u]);
+      value[i] = vec4f(x[row * (X_CHANNELS / 4u) + c / 4u])[c % 4u];
     }
     return value;
   }
@@ -42,7 +42,7 @@ fn readResidual(row: u32, c4: u32) -> vec4f {
     var value = vec4f(0.0);
     for (var i = 0u; i < 4u; i++) {
       let c = spreadFrom(c4 * 4u + i);
-      if (c < RESIDUAL_CHANNELS) { value[i] = f32(residual[row * (RESIDUAL_CHANNELS / 4u) + c / 4u][c % 4u]); }
+      if (c < RESIDUAL_CHANNELS) { value[i] = vec4f(residual[row * (RESIDUAL_CHANNELS / 4u) + c / 4u])[c % 4u]; }
     }
     return value;
   }
