@@ -11,6 +11,7 @@ import {quietly} from '../../support/compare_models.js';
 import {worstError} from '../../support/expect_close.js';
 import {seededTensors} from '../../support/random.js';
 import {DAMAGES, damaged, whole, type Damage, type Made} from './blocks.js';
+import {head} from './heads.js';
 import {type MapValue, Speller} from './speller.js';
 
 export interface FuzzModel {
@@ -41,7 +42,8 @@ export function makeModel(seed: number): FuzzModel {
     // Sin is no activation: what stands behind it starts anew.
     x = {...block.out, name: s.chance(0.5) ? s.op('Sin', [block.out.name]) : block.out.name};
   }
-  const outputs = [...new Set([x.name, ...made.flatMap((block) => block.outputs)])];
+  const end = s.chance(0.4) ? head(s, x, s.chance(0.2)) : {name: x.name, outputs: []};
+  const outputs = [...new Set([end.name, ...end.outputs, ...made.flatMap((block) => block.outputs)])];
   return {
     artifacts: s.graph.artifacts(outputs),
     input: [s.between(1, 2), h, w, c],
