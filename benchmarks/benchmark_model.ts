@@ -34,7 +34,10 @@ export async function openModel(
 
 /** The same model with its blocks fused, as the graph that `fuse` runs, for the shapes it is fed here. */
 export async function fusedModel(loaded: BenchmarkModel): Promise<BenchmarkModel> {
-  const inputShapes = {[loaded.model.inputs[0]?.name ?? '']: [...loaded.shape]};
+  const {model: original} = loaded;
+  // TF.js gives the tensor of a layers model that is loaded again another name, but not the layer.
+  const name = 'inputNames' in original ? original.inputNames[0] : original.inputs[0]?.name;
+  const inputShapes = {[name ?? '']: [...loaded.shape]};
   const {artifacts} = convert(await artifactsOf(loaded.model), {inputShapes});
   const model = await loadGraphModel(tf.io.fromMemory(artifacts));
   pinWeights(weightsOf(model));

@@ -2,10 +2,12 @@
  * What capture and replay are worth, by the clock: a prediction with read-back by TF.js and by a capture, what encoding and
  * submitting cost per dispatch, and throughput with several predictions in flight.
  *
- *   node dist/benchmarks/capture.js [MODEL…] [--batches=1] [--runs=50] [--variants=stock,fused] [--no-plain] [--json=FILE]
+ *   node dist/benchmarks/capture.js [MODEL…] [--batches=1] [--runs=50] [--variants=stock,fused] [--no-plain]
+ *     [--one-by-one] [--json=FILE]
  *
  * MODEL is `nsfwjs`, a model of npm @vladmandic/human by name, `human` for all of those, an architecture of models/ with random
- * weights, or the path of a model.json. `--no-plain` leaves TF.js's own times out, which take longest.
+ * weights, or the path of a model.json. `--no-plain` leaves TF.js's own times out, which take longest. `--one-by-one` has pipelines
+ * compiled one after the other, as they were without capture's compiling ahead; compare captureMs, of the first batch of each model.
  * capture_equality.js says whether the results are the same.
  */
 import {writeFile} from 'node:fs/promises';
@@ -27,6 +29,7 @@ const {values: options, positionals} = parseArgs({
     runs: {type: 'string', default: '50'},
     variants: {type: 'string', default: 'stock,fused'},
     'no-plain': {type: 'boolean', default: false},
+    'one-by-one': {type: 'boolean', default: false},
     json: {type: 'string'},
   },
 });
@@ -47,6 +50,10 @@ interface Row {
   /** Milliseconds a prediction, each with an upload and a read-back, with 4 in flight. */
   readonly inFlightMs: number;
   readonly perSecond: number;
+  /** The same where two captures take turns, each with input and intermediate buffers of its own. */
+  readonly apartMs: number;
+  /** Milliseconds of capture() itself, compiling what is not compiled yet. */
+  readonly captureMs: number;
   /** Microseconds of JavaScript and driver per dispatch; of a whole call of `predict`, of its submit alone. */
   readonly encodeSubmitUs: number;
   readonly submitUs: number;
@@ -62,25 +69,30 @@ async function measure(loaded: BenchmarkModel, variant: string): Promise<Row> {
   const input = (i: number): Float32Array | Int32Array => inputs[i % INPUTS] as Float32Array;
   const tensor = (i: number): tf.Tensor => tf.tensor(input(i), shape, loaded.dtype);
   const example = tensor(0);
+  const start = performance.now();
+  const captured = await capture(loaded.model, example, {inFlight: IN_FLIGHT});
+  const captureMs = performance.now() - start;
   let plainMs = NaN;
   if (!options['no-plain']) {
     const run = await uncapturedRun(loaded.model, example);
     plainMs = await medianMs(Math.min(RUNS, 20), (i) => uncaptured(run, tensor(i)));
   }
-  const captured = await capture(loaded.model, example, {inFlight: IN_FLIGHT});
   const onGPU = tf.tidy(() => tf.add(example, tf.zerosLike(example)));
   const arrayMs = await medianMs(RUNS, (i) => captured.predictAsync(input(i)));
   const tensorMs = await medianMs(RUNS, () => captured.predictAsync(onGPU));
   const flying = {runs: RUNS, inFlight: IN_FLIGHT};
   const flyingMs = await inFlightMs(flying, (i) => captured.predictAsync(input(i)));
+  const apart = [captured, await capture(loaded.model, example, {inFlight: IN_FLIGHT})];
+  const apartMs = await inFlightMs(flying, (i) => (apart[i % 2] ?? captured).predictAsync(input(i)));
   const {mode, dispatches, memory} = captured;
   const row = {
     ...{model: loaded.name.split('/').at(-2) ?? loaded.name, variant, batch, mode, dispatches},
     ...{plainMs, arrayMs, tensorMs, inFlightMs: flyingMs, perSecond: (1000 * batch) / flyingMs},
+    ...{apartMs, captureMs},
     ...(await encodeTimes(captured, onGPU)),
     ...{peakMB: memory.peak / 2 ** 20, sumMB: memory.sum / 2 ** 20},
   };
-  captured.dispose();
+  for (const one of apart) one.dispose();
   tf.dispose([example, onGPU]);
   return row;
 }
@@ -159,8 +171,14 @@ async function main({vendor, architecture, device, description, isSoftware}: Nod
   await writeFile(options.json, `${JSON.stringify(record, null, 2)}\n`);
 }
 
+function compileOneByOne({device}: BackendAccess): void {
+  device.createComputePipelineAsync = (descriptor) =>
+    Promise.resolve(device.createComputePipeline(descriptor));
+}
+
 registerBlockKernels();
 const webgpu = await useNodeWebGPU({flags: ['enable-dawn-features=allow_unsafe_apis']});
+if (options['one-by-one']) compileOneByOne(new BackendAccess(tf.backend()));
 try {
   await main(webgpu);
 } finally {

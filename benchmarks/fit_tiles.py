@@ -3,8 +3,9 @@
     python3 benchmarks/fit_tiles.py [benchmarks/results/h200_matmul.json ...]     needs numpy and scipy
 
 A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K", microseconds], ...]}, or is what
-`kernels.js matmul --out=DIR` writes. Per tile it fits the model of estimateMatmul (slots, latency, work, fixed, overhead) to the
-logarithms of the times, and prints the mean error; then how much slower than the best measured tile the tile of least estimate is.
+`kernels.js matmul --out=DIR` or `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency,
+work, fixed, overhead) to the logarithms of the times, and prints the mean error; then how much slower than the best measured tile
+the tile of least estimate is.
 """
 import json
 import math
@@ -24,6 +25,8 @@ STARTS = ((-0.5, -1.5, 0.2, -1.5), (-1, -0.5, 0, -1))
 
 def read(path):
     for row in json.load(open(path))['rows']:
+        if isinstance(row, dict) and row.get('form', 'implicit') != 'implicit':
+            continue  # its `us` are of three dispatches
         m, n, k, tile, us = row if isinstance(row, list) else (row[key] for key in ('m', 'n', 'k', 'tile', 'us'))
         parts = tile.split('.')
         if len(parts) == 6 or parts[6] == '1':

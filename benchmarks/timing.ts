@@ -8,9 +8,12 @@ export class PlanBuffers {
   readonly #device: GPUDevice;
   readonly #buffers = new Map<string, GPUBuffer>();
   readonly #sizes: ReadonlyMap<string, number>;
+  readonly #values: Readonly<Record<string, Float32Array>>;
 
-  constructor(device: GPUDevice, plan: Plan) {
+  /** @param values of the buffers that are not to hold random numbers. */
+  constructor(device: GPUDevice, plan: Plan, values: Readonly<Record<string, Float32Array>> = {}) {
     this.#device = device;
+    this.#values = values;
     const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
     this.#sizes = new Map<string, number>([
       ['x', product(plan.input)],
@@ -30,6 +33,13 @@ export class PlanBuffers {
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
         mappedAtCreation: true,
       });
+      const given = this.#values[name];
+      if (given) {
+        new Float32Array(buffer.getMappedRange()).set(given);
+        buffer.unmap();
+        this.#buffers.set(key, buffer);
+        return buffer;
+      }
       const next = seededRandom(key.length);
       const block = Float32Array.from({length: 4096}, () => 0.2 * (next() - 0.5));
       // Read as f16, both halves of a word are ordinary numbers too.

@@ -1,8 +1,11 @@
 /**
  * Trains a small MobileNetV2 and a small ConvFirst on the toy data set, with their blocks fused and unfused from the same weights on the
- * same batches: the loss curves must be one, and the times are compared.
- *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu] [NETWORK]
+ * same batches: the loss curves must be one, and the times are compared, of a whole step and of its forward and backward pass
+ * without the optimizer, which is the same for both.
+ *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu] [NETWORK] [--timed=40]
+ * The curve has STEPS steps, of which the first ones are timed.
  */
+import {parseArgs} from 'node:util';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import {ArchitectureError, type Architecture, makeNetwork} from '../models/index.js';
@@ -10,17 +13,23 @@ import {useNodeWebGPU} from '../src/node.js';
 import {registerBlockKernels} from '../src/register.js';
 import {seededRandom} from '../test/support/random.js';
 import {SMALL_NETWORKS} from './small_networks.js';
-import {TOY_CLASSES, toyBatch} from './toy_data.js';
-import {type Mode, Trainable, trainStep} from './trainable.js';
+import {TOY_CLASSES, type ToyBatch, toyBatch} from './toy_data.js';
+import {programsOf} from './programs.js';
+import {gradientStep, type Mode, Trainable, trainStep} from './trainable.js';
 
-const [STEPS, BATCH, SIZE] = [200, 64, 32].map((usual, i) => Number(process.argv[2 + i] ?? usual)) as [
+const {values: OPTIONS, positionals: GIVEN} = parseArgs({
+  options: {timed: {type: 'string', default: '40'}},
+  allowPositionals: true,
+});
+const [STEPS, BATCH, SIZE] = [200, 64, 32].map((usual, i) => Number(GIVEN[i] ?? usual)) as [
   number,
   number,
   number,
 ];
-const BACKEND = process.argv[5] ?? 'webgpu';
+const TIMED = Math.min(STEPS, Number(OPTIONS.timed));
+const BACKEND = GIVEN[3] ?? 'webgpu';
 /** Part of a network's name. */
-const WANTED = process.argv[6] ?? '';
+const WANTED = GIVEN[4] ?? '';
 const RATE = 2e-3;
 const WARM_UP = 3;
 /** Between two orders of summation; each step carries the last one's difference on. */
@@ -28,7 +37,12 @@ const CURVE_TOLERANCE = 0.02;
 
 interface Run {
   readonly losses: number[];
+  /** Of whole steps, in milliseconds. */
   readonly times: number[];
+  /** Of forward and backward pass alone. */
+  readonly gradientTimes: number[];
+  /** GPU programs of a step, and of forward and backward pass alone; NaN on other backends. */
+  readonly programs: {step: number; gradient: number};
   readonly model: Trainable;
   readonly optimizer: tf.Optimizer;
 }
@@ -36,7 +50,14 @@ interface Run {
 async function start(architecture: Architecture): Promise<Run> {
   const network = makeNetwork({...architecture, size: SIZE}, {classes: TOY_CLASSES});
   const model = await Trainable.create(network, [BATCH, SIZE, SIZE, 3], 1);
-  return {losses: [], times: [], model, optimizer: tf.train.adam(RATE)};
+  return {
+    losses: [],
+    times: [],
+    gradientTimes: [],
+    programs: {step: NaN, gradient: NaN},
+    model,
+    optimizer: tf.train.adam(RATE),
+  };
 }
 
 /** Both take turns, step by step, so that what else the machine does slows both alike. */
@@ -45,12 +66,8 @@ async function train(architecture: Architecture): Promise<Readonly<Record<Mode, 
   const random = seededRandom(17);
   for (let step = 0; step < STEPS; step++) {
     const batch = toyBatch(random, BATCH, SIZE);
-    for (const mode of step % 2 === 0 ? (['unfused', 'fused'] as const) : (['fused', 'unfused'] as const)) {
-      const {losses, times, model, optimizer} = runs[mode];
-      const begin = performance.now();
-      losses.push(await trainStep(model, optimizer, batch, mode));
-      times.push(performance.now() - begin);
-    }
+    for (const mode of step % 2 === 0 ? (['unfused', 'fused'] as const) : (['fused', 'unfused'] as const))
+      await takeStep(runs[mode], mode, batch, step);
     tf.dispose([batch.images, batch.labels]);
     if (step % 20 === 0)
       process.stderr.write(
@@ -60,11 +77,40 @@ async function train(architecture: Architecture): Promise<Readonly<Record<Mode, 
   return runs;
 }
 
-/** Median of the steps behind the warm-up, in milliseconds. */
-function stepMs({times}: Run): number {
+async function takeStep(run: Run, mode: Mode, batch: ToyBatch, step: number): Promise<void> {
+  const {losses, times, gradientTimes, programs, model, optimizer} = run;
+  const train = async (): Promise<void> => {
+    losses.push(await trainStep(model, optimizer, batch, mode));
+  };
+  const differentiate = async (): Promise<void> => {
+    await gradientStep(model, batch, mode);
+  };
+  // The second step: the first one makes the optimizer's variables.
+  if (step === 1) {
+    programs.gradient = await programsOf(differentiate);
+    programs.step = await programsOf(train);
+    return;
+  }
+  if (step >= TIMED) return train();
+  gradientTimes.push(await millisecondsOf(differentiate));
+  times.push(await millisecondsOf(train));
+}
+
+async function millisecondsOf(run: () => Promise<void>): Promise<number> {
+  const begin = performance.now();
+  await run();
+  return performance.now() - begin;
+}
+
+/** Of the steps behind the warm-up. */
+function median(times: readonly number[]): number {
   const sorted = times.slice(WARM_UP).sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? NaN;
 }
+
+/** `12.3 ms a step, unfused 24.6 ms (2.00×)`. */
+const compareTimes = (of: string, fused: readonly number[], unfused: readonly number[]): string =>
+  `${median(fused).toFixed(1)} ms ${of}, unfused ${median(unfused).toFixed(1)} ms (${(median(unfused) / median(fused)).toFixed(2)}×)`;
 
 /** On images not trained on. */
 async function accuracyOf({model}: Run, mode: Mode): Promise<number> {
@@ -80,7 +126,6 @@ async function accuracyOf({model}: Run, mode: Mode): Promise<number> {
 async function compare(architecture: Architecture): Promise<string> {
   const {unfused, fused} = await train(architecture);
   const apart = Math.max(...fused.losses.map((loss, i) => Math.abs(loss - (unfused.losses[i] ?? NaN))));
-  const [fusedMs, unfusedMs] = [stepMs(fused), stepMs(unfused)];
   const accuracies = [await accuracyOf(fused, 'fused'), await accuracyOf(unfused, 'unfused')];
   for (const {model, optimizer} of [unfused, fused]) {
     model.dispose();
@@ -90,17 +135,21 @@ async function compare(architecture: Architecture): Promise<string> {
     `${architecture.name}: loss ${fused.losses[0]?.toFixed(3) ?? ''} → ${fused.losses.at(-1)?.toFixed(3) ?? ''}, ` +
     `accuracy ${accuracies[0]?.toFixed(3) ?? ''} (unfused ${accuracies[1]?.toFixed(3) ?? ''}), ` +
     `curves apart by ${apart.toExponential(1)}${apart < CURVE_TOLERANCE ? '' : ' TOO FAR'}; ` +
-    `${fusedMs.toFixed(1)} ms a step, unfused ${unfusedMs.toFixed(1)} ms (${(unfusedMs / fusedMs).toFixed(2)}×)`
+    `${compareTimes('a step', fused.times, unfused.times)}; ` +
+    `${compareTimes('forward and backward', fused.gradientTimes, unfused.gradientTimes)}; ` +
+    `programs a step ${fused.programs.step}, unfused ${unfused.programs.step}; ` +
+    `forward and backward ${fused.programs.gradient}, unfused ${unfused.programs.gradient}`
   );
 }
 
 async function main(): Promise<void> {
-  if (!(STEPS > WARM_UP)) throw new ArchitectureError(`${STEPS} steps are too few to time.`);
+  // One more is for counting programs.
+  if (!(TIMED > WARM_UP + 1)) throw new ArchitectureError(`${TIMED} steps are too few to time.`);
   const webgpu = BACKEND === 'webgpu' ? await useNodeWebGPU() : undefined;
   if (!webgpu) await tf.setBackend(BACKEND);
   registerBlockKernels();
   console.log(
-    `${webgpu?.description ?? BACKEND}: ${STEPS} steps, batch ${BATCH}, ${SIZE}×${SIZE} images, Adam ${RATE}`,
+    `${webgpu?.description ?? BACKEND}: ${STEPS} steps, ${TIMED} of them timed, batch ${BATCH}, ${SIZE}×${SIZE} images, Adam ${RATE}`,
   );
   for (const architecture of SMALL_NETWORKS.filter(({name}) => name.includes(WANTED)))
     console.log(await compare(architecture));

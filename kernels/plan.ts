@@ -9,9 +9,11 @@ export type Constants = Readonly<Record<string, number | boolean>>;
 
 /**
  * A buffer of a plan: the block's input, the map that a residual is given, the output, the packed weights, or a scratch buffer
- * by name. A kernel's binding that the plan has no use for is `unused`.
+ * by name. A kernel's binding that the plan has no use for is `unused`. Gradients have `dy`, the gradient of an output, and
+ * besides `out` the gradient of a `bias`. What packs weights reads them as `weight:NUMBER`.
  */
-export type BufferName = 'x' | 'map' | 'out' | 'weights' | 'unused' | `scratch:${string}`;
+export type BufferName =
+  'x' | 'map' | 'out' | 'weights' | 'dy' | 'bias' | 'unused' | `scratch:${string}` | `weight:${number}`;
 
 export interface Dispatch {
   readonly kernel: string;
@@ -61,11 +63,12 @@ export interface WeightSection {
 
 /**
  * What a section holds, by names of the block's inputs. `filter` is diag(rowScale) · W · diag(columnScale);
+ * `winograd` are the 16 or 36 components of that 3×3 filter transformed for F(2×2, 3×3) or F(4×4, 3×3), as taps;
  * `bias` is (bias + rowOffset · W) · columnScale; `columnsums` are the column sums of the scaled filter. They fold
  * LayerNorm's gain and offset and the layer scale into a pointwise stage.
  */
 export interface WeightValue {
-  readonly form: 'filter' | 'bias' | 'columnsums';
+  readonly form: 'filter' | 'winograd' | 'bias' | 'columnsums';
   readonly filter: string;
   readonly bias?: string | undefined;
   readonly rowScale?: string | undefined;
@@ -81,7 +84,7 @@ export interface WeightLayout {
 
 /** Elements of a section, the zeros that pad it included. */
 export const sectionElements = ({taps, rowStride, stride, value}: WeightSection): number =>
-  value.form === 'filter' ? taps * rowStride * stride : stride;
+  value.form === 'filter' || value.form === 'winograd' ? taps * rowStride * stride : stride;
 
 /** Collects the sections of a block's packed weights; every section starts at a multiple of four words. */
 export class WeightPacker {

@@ -17,8 +17,9 @@ import {
 import {isDifferentiated, nestedGrads} from './nested_grads.js';
 import {type BlockWeights, reference} from './reference.js';
 import {convolveGroups, pointwiseGradient, spatialGradient} from './stages/conv_gradient.js';
+import {activate, activationGradient} from './stages/gradient_kernels.js';
 import {definitionOf, type SimpleStage} from './stages/index.js';
-import {traceBlock, weightName} from './trace.js';
+import {type Trace, traceBlock, weightName} from './trace.js';
 
 /** A value that is made when it is first asked for. */
 type Lazy = () => tf.Tensor4D;
@@ -48,14 +49,31 @@ interface Pass {
   /** Of the weights, by name; filled on the way back. */
   readonly found: Map<string, tf.Tensor>;
   /** Parts of x's own gradient that do not come down the main path. */
-  readonly besides: tf.Tensor4D[];
+  readonly besides: Pending[];
 }
 
-/**
- * @param weights By name. @param dy Of the block's output.
- * @returns The gradients of x and of each weight, in the order of traceBlock's `weights`. Call inside a tidy.
- */
-export function gradientsOf(block: Block, x: tf.Tensor4D, weights: BlockWeights, dy: tf.Tensor): tf.Tensor[] {
+/** A gradient that is made when it is asked for, from tensors that are held for it. */
+interface Pending {
+  readonly held: readonly tf.Tensor[];
+  readonly make: Lazy;
+}
+
+const made = (value: tf.Tensor4D): Pending => ({held: [value], make: () => value});
+
+export interface BlockGradients {
+  /** Asked for once, or not at all: the first block of a network has no use for it. */
+  readonly x: () => tf.Tensor;
+  /** In the order of traceBlock's `weights`. */
+  readonly weights: readonly tf.Tensor[];
+}
+
+/** @param weights By name. @param dy Of the block's output. Call inside a tidy. */
+export function gradientsOf(
+  block: Block,
+  x: tf.Tensor4D,
+  weights: BlockWeights,
+  dy: tf.Tensor,
+): BlockGradients {
   const trace = traceBlock(block, x.shape);
   const names = trace.weights.map(({name}) => name);
   if (isDifferentiated()) {
@@ -63,30 +81,45 @@ export function gradientsOf(block: Block, x: tf.Tensor4D, weights: BlockWeights,
       reference(block, input, Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])), {
         differentiable: true,
       });
-    return nestedGrads(forward, [x, ...names.map((name) => weights[name] as tf.Tensor)], dy);
-  }
-  return tf.tidy(() => {
-    const suffixes = new Map(
-      trace.stages.map(({stage, weights: own}) => [
-        stage.name,
-        own.map(({name}) => name.slice(stage.name.length)),
-      ]),
+    const [slope, ...found] = nestedGrads(
+      forward,
+      [x, ...names.map((name) => weights[name] as tf.Tensor)],
+      dy,
     );
-    const pass: Pass = {x, weights, suffixes, found: new Map(), besides: []};
+    return {x: () => slope as tf.Tensor, weights: found};
+  }
+  const pass: Pass = {x, weights, suffixes: suffixesOf(trace), found: new Map(), besides: []};
+  const found = tf.tidy(() => {
+    const stages = block.stages.filter(({op}) => op !== 'flatten');
+    // A vector has the values of its 1×1 map.
+    const slope = dy.rank === 2 ? tf.reshape(dy, [dy.shape[0], 1, 1, dy.shape[1] ?? 1]) : dy;
     const main = goBack(
       pass,
-      stepsOf(
-        pass,
-        block.stages.filter(({op}) => op !== 'flatten'),
-        () => x,
-      ),
-      // A vector has the values of its 1×1 map.
-      dy.rank === 2 ? tf.reshape(dy, [dy.shape[0], 1, 1, dy.shape[1] ?? 1]) : (dy as tf.Tensor4D),
+      stepsOf(pass, stages, () => x),
+      slope as tf.Tensor4D,
     );
-    const all = [main, ...pass.besides];
-    return [all.length > 1 ? tf.addN(all) : main, ...names.map((name) => pass.found.get(name) as tf.Tensor)];
+    pass.besides.push(main);
+    // What came from outside is not ours to keep or to dispose.
+    const held = pass.besides.flatMap((part) => part.held).filter((tensor) => tensor !== dy);
+    return {weights: names.map((name) => pass.found.get(name) as tf.Tensor), held};
   });
+  return {x: () => sumOf(pass.besides, found.held), weights: found.weights};
 }
+
+/** Disposes what was held for the parts. */
+function sumOf(parts: readonly Pending[], held: readonly tf.Tensor[]): tf.Tensor {
+  const sum = tf.tidy(() => {
+    const all = parts.map(({make}) => make());
+    return all.length > 1 ? tf.addN(all) : (all[0] as tf.Tensor);
+  });
+  tf.dispose(held.filter((tensor) => tensor !== sum));
+  return sum;
+}
+
+const suffixesOf = ({stages}: Trace): Pass['suffixes'] =>
+  new Map(
+    stages.map(({stage, weights}) => [stage.name, weights.map(({name}) => name.slice(stage.name.length))]),
+  );
 
 function stepsOf(pass: Pass, stages: readonly Stage[], first: Lazy): readonly Step[] {
   let input = first;
@@ -123,7 +156,7 @@ function simpleStep(pass: Pass, stage: SimpleStage, input: Lazy): Step {
 const activated = (pass: Pass, stage: Stage & {readonly activation: Activation}, linear: Lazy): Lazy =>
   stage.activation.fn === 'linear'
     ? linear
-    : lazily(() => applyActivation(stage.activation, linear(), pass.weights[weightName(stage, 'Alpha')]));
+    : lazily(() => activate(stage.activation, linear(), pass.weights[weightName(stage, 'Alpha')]));
 
 function run(pass: Pass, stage: SimpleStage, x: tf.Tensor4D): tf.Tensor4D {
   const own = Object.fromEntries(ownWeights(pass, stage));
@@ -143,21 +176,23 @@ function ownWeights(
 }
 
 /** From the last step to the first. @returns The gradient of what went into the first. */
-const goBack = (pass: Pass, steps: readonly Step[], dy: tf.Tensor4D): tf.Tensor4D =>
-  steps.reduceRight((slope, step) => backThrough(pass, step, slope), dy);
+function goBack(pass: Pass, [first, ...rest]: readonly Step[], dy: tf.Tensor4D): Pending {
+  const slope = rest.reduceRight((next, step) => backThrough(pass, step, next).make(), dy);
+  return first ? backThrough(pass, first, slope) : made(slope);
+}
 
-function backThrough(pass: Pass, step: Step, dy: tf.Tensor4D): tf.Tensor4D {
+function backThrough(pass: Pass, step: Step, dy: tf.Tensor4D): Pending {
   const {stage} = step;
   if (stage.op === 'residual') {
     const slope = backThroughActivation(pass, step, stage, dy);
     // A tensor of its own, as TF.js disposes gradients that it has summed.
     if (stage.given) pass.found.set(weightName(stage, 'Map'), tf.clone(slope));
     else pass.besides.push(goBack(pass, step.shortcut ?? [], slope));
-    return slope;
+    return made(slope);
   }
   return isConvolution(stage)
     ? backThroughConvolution(pass, step, stage, dy)
-    : backThroughOther(pass, step, stage, dy);
+    : made(backThroughOther(pass, step, stage, dy));
 }
 
 function backThroughConvolution(
@@ -165,19 +200,18 @@ function backThroughConvolution(
   step: Step,
   stage: PointwiseStage | SpatialStage,
   dy: tf.Tensor4D,
-): tf.Tensor4D {
+): Pending {
   const slope = backThroughActivation(pass, step, stage, dy);
   const {input} = step;
   const weight = (suffix: string): tf.Tensor => pass.weights[weightName(stage, suffix)] as tf.Tensor;
   const found =
     stage.op === 'pointwise'
-      ? pointwiseGradient(input(), weight('Filter') as tf.Tensor2D, slope)
+      ? pointwiseGradient(stage, input(), weight('Filter') as tf.Tensor2D, slope)
       : spatialGradient(stage, input(), weight('Filter') as tf.Tensor4D, slope);
-  if (!found) return backThroughOther(pass, step, {...stage, activation: LINEAR}, slope);
+  if (!found) return made(backThroughOther(pass, step, {...stage, activation: LINEAR}, slope));
   pass.found.set(weightName(stage, 'Filter'), found.filter);
-  if (stage.bias)
-    pass.found.set(weightName(stage, 'Bias'), tf.sum(tf.reshape(slope, [-1, stage.channels]), 0));
-  return found.x;
+  if (found.bias) pass.found.set(weightName(stage, 'Bias'), found.bias);
+  return {held: [slope], make: found.x};
 }
 
 /** Activations whose slope is 0 or 1, as their value tells. */
@@ -191,9 +225,8 @@ function backThroughActivation(
 ): tf.Tensor4D {
   const {activation} = stage;
   if (activation.fn === 'linear') return dy;
-  if (activation.fn === 'relu') return tf.mul(dy, tf.step(output()));
-  // 0 at 0 and at 6, above 0 between them.
-  if (activation.fn === 'relu6') return tf.mul(dy, tf.step(tf.mod(output(), 6)));
+  const plain = activationGradient(activation, isTold(activation) ? output() : linear(), dy);
+  if (plain) return plain;
   const name = weightName(stage, 'Alpha');
   const alpha = pass.weights[name];
   const [slope, dAlpha] = nestedGrads(
@@ -215,7 +248,7 @@ function backThroughOther(pass: Pass, {input}: Step, stage: SimpleStage, dy: tf.
     return definitionOf(stage).apply(stage, x as tf.Tensor4D, values, blockInput, {differentiable: true});
   };
   const [slope, ...rest] = nestedGrads(forward, [...reads, ...own.map(([, value]) => value)], dy);
-  if (stage.op === 'concat') pass.besides.push(rest.shift() as tf.Tensor4D);
+  if (stage.op === 'concat') pass.besides.push(made(rest.shift() as tf.Tensor4D));
   own.forEach(([suffix], i) => pass.found.set(weightName(stage, suffix), rest[i] as tf.Tensor));
   return slope as tf.Tensor4D;
 }

@@ -111,9 +111,12 @@ export function blockGradient(kind: string): tf.GradConfig {
       if (!x) throw new Error(`${kind} saved no input for its gradient.`);
       const block: Block = {kind, stages: stagesOf(kind, attrs)};
       const named = namedWeights({block, x, weights, precision: 'f32'}, weights);
-      // All at once, here: TF.js asks for each gradient in a tidy of its own, which would dispose the others.
+      // Those of the weights at once, here: TF.js asks for each gradient in a tidy of its own, which would dispose the others.
       const gradients = gradientsOf(block, x as tf.Tensor4D, named, dy as tf.Tensor); // runBlock has seen the rank.
-      return Object.fromEntries(gradients.map((gradient, index) => [String(index), () => gradient]));
+      return Object.fromEntries([
+        ['0', gradients.x],
+        ...gradients.weights.map((gradient, i) => [String(i + 1), () => gradient] as const),
+      ]);
     },
   };
 }

@@ -1,7 +1,9 @@
 /** Registers the blocks with TF.js: a kernel for each backend, and the gradient. Nothing of TF.js itself changes. */
 import * as tf from '@tensorflow/tfjs-core';
 import {BLOCK_SPECS, blockGradient, hasKernel, namedWeights, readCall, reference} from '../ops/index.js';
+import {activationKernel, filterGradientKernel} from '../kernels/webgpu/gradients.js';
 import {webgpuKernel} from '../kernels/webgpu/index.js';
+import {ACTIVATION, FILTER_GRADIENT} from '../ops/stages/gradient_kernels.js';
 import {registerBlockOps} from './graph_ops.js';
 
 /** The kernel where none faster exists: the block by stock ops, on the backend it was called on. */
@@ -21,6 +23,9 @@ const KERNELS: Readonly<Record<string, (kind: string) => tf.KernelFunc>> = {
   cpu: referenceKernel,
 };
 
+/** What gradients of blocks need besides; other backends do it by stock ops. */
+const GRADIENT_KERNELS = {[FILTER_GRADIENT]: filterGradientKernel, [ACTIVATION]: activationKernel};
+
 const hasGradient = (kind: string): boolean =>
   (tf.getGradient(kind) as tf.GradConfig | undefined) !== undefined;
 
@@ -33,5 +38,7 @@ export function registerBlockKernels(): void {
     }
     if (!hasGradient(kind)) tf.registerGradient(blockGradient(kind));
   }
+  for (const [kernelName, kernelFunc] of Object.entries(GRADIENT_KERNELS))
+    if (!hasKernel(kernelName, 'webgpu')) tf.registerKernel({kernelName, backendName: 'webgpu', kernelFunc});
   registerBlockOps();
 }

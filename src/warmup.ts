@@ -1,9 +1,9 @@
-/** The first prediction of a model, ahead of time: blocks' pipelines compile side by side instead of one after the other. */
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+/** The first prediction of a model, ahead of time: all pipelines compile side by side instead of one after the other. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {Plan} from '../kernels/plan.js';
-import {plansOf, preparePlans} from '../kernels/webgpu/index.js';
-import {missingFields} from '../kernels/webgpu/backend_access.js';
+import {BackendAccess, missingFields} from '../kernels/webgpu/backend_access.js';
+import {plansOf} from '../kernels/webgpu/index.js';
+import {compileAhead} from './compile_ahead.js';
 import {latestTensorId} from './own_tensors.js';
 
 export interface WarmupOptions {
@@ -29,7 +29,7 @@ export async function warmUp(
   try {
     const backend = tf.backend();
     if (tf.getBackend() === 'webgpu' && missingFields(backend).length === 0)
-      await preparePlans(backend as WebGPUBackend, dryRun(model, feeds), onProgress);
+      await compileAhead(new BackendAccess(backend), () => void model.predict(feeds), onProgress);
     const last = latestTensorId();
     const results = tensorsOf(await predictEither(model, feeds));
     await Promise.all(results.map((tensor) => tensor.data()));
@@ -42,15 +42,6 @@ export async function warmUp(
 /** The plans of all blocks, in the order they run. @throws as predict. */
 export const plansOfModel = (model: Warmable, feeds: Values): readonly Plan[] =>
   plansOf(() => tf.tidy(() => void model.predict(feeds)));
-
-/** None for a model that only runs asynchronously: its pipelines are then compiled by its first prediction. */
-function dryRun(model: Warmable, feeds: Values): readonly Plan[] {
-  try {
-    return plansOfModel(model, feeds);
-  } catch {
-    return []; // The prediction that follows tells what is wrong.
-  }
-}
 
 /** Models with control flow only run asynchronously; of the others TF.js would have us not do that. */
 async function predictEither(model: Warmable, feeds: Values): Promise<Values> {

@@ -2,13 +2,15 @@
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {layers, sequential} from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
-import type {Plan} from '../kernels/plan.js';
+import type {Constants, Plan} from '../kernels/plan.js';
 import {sameTile, type TiledKernel, TILE_TABLE} from '../kernels/webgpu/candidates.js';
 import {lowerWithChoices, problemKey, tilesOf, withTile} from '../kernels/webgpu/choices.js';
 import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {H200} from '../kernels/webgpu/device_model.js';
+import {explainBlock} from '../kernels/webgpu/explain.js';
 import {limitsOf, planFor, tilingOf, tunedOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
+import {stockLimits} from '../kernels/webgpu/tiling.js';
 import {type Block, reference, runBlock, traceBlock} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {fuse, type FusedModel, loadTuned, registerBlockKernels} from '../src/index.js';
@@ -47,7 +49,22 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
   };
   return {
     matmul: {block: {kind: 'BlockConv', stages: [pointwiseStage('conv', 20)]}, input: [2, 5, 7, 12]},
+    convolution: {block: fullGated, input: [2, 5, 7, 8]},
     depthwise: {block: gated, input: [2, 9, 7, 12]},
+    feedForward: {
+      block: {
+        kind: 'BlockFeedForward',
+        stages: [norm, pointwiseStage('expand', 44, 'gelu'), pointwiseStage('project', 12), residualStage()],
+      },
+      input: [2, 5, 7, 12],
+    },
+    depthwiseProject: {
+      block: {
+        kind: 'BlockMBConv',
+        stages: [pointwiseStage('expand', 36, 'relu6'), spatialStage('spatial', {kernel: 3, group: 1, channels: 36, activation: 'swish'}), pointwiseStage('project', 12), residualStage()], // prettier-ignore
+      },
+      input: [2, 9, 7, 12],
+    },
     grouped: {
       block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 4, channels: 24})]},
       input: [1, 5, 9, 24],
@@ -89,9 +106,12 @@ onBackend('webgpu', 'tuning', () => {
       for (const tile of others.filter((_, at) => at % every === 0)) {
         tuned().setTile(choice.key, {tile, microseconds: 1});
         const {dispatches} = planFor(backend(), block, input);
-        const uses = dispatches.some(({constants}) =>
-          Object.entries(tile).every(([name, value]) => constants[name] === value),
-        );
+        const has = (wanted: Constants): boolean =>
+          dispatches.some(({constants}) =>
+            Object.entries(wanted).every(([name, value]) => constants[name] === value),
+          );
+        // Stages apart are no dispatch of their own.
+        const uses = tile['FUSED'] === false ? !has(choice.tile) : has(tile);
         expect(uses).withContext(JSON.stringify(tile)).toBe(true);
         const y = runBlock(block, x, weights);
         await expectClose(y, values, {name: JSON.stringify(tile), tolerance: 1e-5});
@@ -114,13 +134,14 @@ onBackend('webgpu', 'tuning', () => {
         onProgress: (done, total) => seen.push(`${done}/${total}`),
       });
       expect(report.isComplete).toBe(true);
-      expect(report.problems.total).toBe(2);
-      expect(report.problems.measured).toBe(2);
+      // The two convolutions, and whether they are one dispatch.
+      expect(report.problems.total).toBe(3);
+      expect(report.problems.measured).toBe(3);
       expect(report.blocks.measured).toBe(1);
     });
     expect(memory.after).toEqual(memory.before);
-    expect(seen.at(-1)).toBe('3/3');
-    expect(fused.tuned.size).toBe(3);
+    expect(seen.at(-1)).toBe('4/4');
+    expect(fused.tuned.size).toBe(4);
     const after = fused.predict(x) as tf.Tensor;
     await expectClose(after, expected, {tolerance: 1e-5});
     const again = await fused.tune(x, {device: FEW_TILES});
@@ -154,6 +175,33 @@ onBackend('webgpu', 'tuning', () => {
     const winner = await winnerOf(duel, clock, {device, pipelines});
     clock.destroy();
     expect(winner?.tile).toEqual(duel.tiles[1]);
+    expect(winner && winner.microseconds > 0).toBe(true);
+  });
+
+  it('measures every form of a full convolution, each with all of its dispatches', async () => {
+    const {device} = backend();
+    const block: Block = {kind: 'BlockConv', stages: [spatialStage('conv', {kernel: 3, group: 8, channels: 12})]}; // prettier-ignore
+    const tiling = tilingOf(device);
+    const [posed] = posedBy([lowerBlock(block, [1, 7, 6, 8], tiling)], tiling);
+    const contest = posed && contestOf(posed, tiling, {...H200, limits: limitsOf(device)});
+    const [setting] = contest?.settings ?? [];
+    if (!contest || !setting) throw new Error('A convolution has tiles to choose between.');
+    const firsts = [0, 2, 4].map((side) => contest.tiles.findIndex(({WINOGRAD}) => WINOGRAD === side));
+    expect(firsts[0]).toBe(0);
+    expect(firsts.map((at) => setting.dispatches[at]?.map(({kernel}) => kernel))).toEqual([
+      ['convolution.vector'],
+      ['winogradInput2.vector', 'winogradProduct.vector', 'winogradOutput2.vector'],
+      ['winogradInput4.vector', 'winogradProduct.vector', 'winogradOutput4.vector'],
+    ]);
+    const some = <T>(all: readonly T[]): readonly T[] => all.filter((_, at) => firsts.includes(at));
+    const settings = [{plans: some(setting.plans), dispatches: some(setting.dispatches)}];
+    const few = {choice: contest.choice, tiles: some(contest.tiles), settings};
+    const pipelines = new PipelineCache(device);
+    await pipelines.prepare(dispatchesOf(few));
+    const clock = new GpuClock(device);
+    const winner = await winnerOf(few, clock, {device, pipelines});
+    clock.destroy();
+    expect(few.tiles).toContain(winner?.tile ?? {});
     expect(winner && winner.microseconds > 0).toBe(true);
   });
 
@@ -235,6 +283,13 @@ onBackend('webgpu', 'tuning', () => {
     const operations = plan.dispatches.map((dispatch) => dispatch.operations);
     expect(operations).toEqual([2 * 36 * 8 * 9, 2 * 36 * 8 * 12]);
     expect(explanation.toString()).toContain('pointwise.vector  TILE_M=');
+    const [notFused, ...more] = plan.notFused;
+    expect(more).toEqual([]);
+    expect(notFused?.kernel).toBe('depthwiseProject');
+    expect(notFused?.fused?.estimate.total).toBeGreaterThan(0.85 * (notFused?.apart ?? NaN));
+    expect(explanation.toString()).toContain(
+      'not depthwiseProject, [1×1,] depth-wise and 1×1 in one dispatch',
+    );
     expect(JSON.parse(JSON.stringify(explanation))).toEqual(
       jasmine.objectContaining({
         device: {...H200, limits: limitsOf(backend().device)},
@@ -242,6 +297,28 @@ onBackend('webgpu', 'tuning', () => {
       }),
     );
     fused.dispose();
+  });
+
+  it('explains a fused run with the stages apart among what it was chosen over, and one that fits nowhere', () => {
+    const {block, input} = POSING.depthwiseProject;
+    const one = explainBlock(block, input, {device: H200, others: 99});
+    expect(one.dispatches.map(({kernel}) => kernel)).toEqual(['expandDepthwiseProject.vector']);
+    expect(one.notFused).toEqual([]);
+    const choice = one.dispatches[0]?.choice;
+    if (choice?.by !== 'planner') throw new Error('The tile was not chosen by the planner.');
+    expect(choice.tile['FUSED']).toBe(true);
+    const apart = choice.others.filter(({tile}) => tile['FUSED'] === false);
+    expect(apart.length).toBe(1);
+    expect(0.85 * (apart[0]?.estimate.total ?? NaN)).toBeGreaterThanOrEqual(one.estimate);
+    // Whose taps alone are more than that.
+    const large = spatialStage('spatial', {kernel: 31, group: 1, channels: 8});
+    const [none] = explainBlock(
+      {kind: 'BlockSeparable', stages: [large, pointwiseStage('project', 8)]},
+      [1, 40, 40, 8],
+      {device: {...H200, limits: stockLimits}},
+    ).notFused;
+    expect(none?.fused).toBeUndefined();
+    expect(none?.reason).toMatch(/no tile of it fits registers and 16384 bytes/);
   });
 
   it('takes the figures of the device where none are given', async () => {

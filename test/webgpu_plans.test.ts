@@ -1,4 +1,5 @@
 /** Plans, packed weights and kernel texts of the WebGPU backend, apart from their results. */
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import {headerOf, keyOf} from '../kernels/webgpu/compile.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
@@ -10,6 +11,7 @@ import {
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
 import {unroll} from '../kernels/webgpu/unroll.js';
+import {packByKernel} from '../kernels/webgpu/pack_weights.js';
 import {packOnDevice, packOnHost} from '../kernels/webgpu/weights.js';
 import {BLOCK_SPECS, traceBlock} from '../ops/index.js';
 import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
@@ -18,6 +20,13 @@ import {expectClose} from './support/expect_close.js';
 import {seededTensors} from './support/random.js';
 
 const tiling = tilingFor(stockLimits);
+
+const inverted = [
+  pointwiseStage('expand', 24, 'relu6'),
+  spatialStage('spatial', {kernel: 3, group: 1, channels: 24, activation: 'relu6'}),
+  pointwiseStage('project', 8),
+  residualStage(),
+];
 
 describe('WebGPU plans', () => {
   for (const spec of BLOCK_SPECS) {
@@ -43,14 +52,8 @@ describe('WebGPU plans', () => {
     });
   }
 
-  it('take an MBConv in three dispatches, and the residual into the last', () => {
-    const stages = [
-      pointwiseStage('expand', 24, 'relu6'),
-      spatialStage('spatial', {kernel: 3, group: 1, channels: 24, activation: 'relu6'}),
-      pointwiseStage('project', 8),
-      residualStage(),
-    ];
-    const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages}, [1, 8, 8, 8], tiling);
+  it('take an MBConv of a large map in three dispatches, and the residual into the last', () => {
+    const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages: inverted}, [8, 112, 112, 8], tiling);
     expect(dispatches.map(({kernel}) => kernel)).toEqual([
       'pointwise.vector',
       'depthwise.vector',
@@ -58,6 +61,13 @@ describe('WebGPU plans', () => {
     ]);
     expect(dispatches[2]?.buffers['residual']).toBe('x');
     expect(dispatches[2]?.constants['HAS_RESIDUAL']).toBe(true);
+  });
+
+  it('take the same of a small map, where a dispatch’s start is most of its time, in one', () => {
+    const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages: inverted}, [1, 8, 8, 8], tiling);
+    expect(dispatches.map(({kernel}) => kernel)).toEqual(['expandDepthwiseProject.vector']);
+    expect(dispatches[0]?.buffers['residual']).toBe('x');
+    expect(dispatches[0]?.constants['HAS_RESIDUAL']).toBe(true);
   });
 
   it('stay within the limits of every device, for maps of any size', () => {
@@ -119,6 +129,41 @@ onBackend('cpu', 'packed weights', () => {
         const device = tf.tidy(() => packOnDevice(layout, tensors));
         await expectClose(device, packOnHost(layout, values), {name: spec.kind, tolerance: 1e-6});
         tf.dispose([device, ...tensors.values()]);
+      }
+    }
+  });
+});
+
+onBackend('webgpu', 'packed weights', () => {
+  it('are the same by a kernel as by loops in main memory', async () => {
+    const make = seededTensors(6);
+    for (const {kind, cases} of BLOCK_SPECS) {
+      const seen = new Set<string>();
+      for (const {input, stages} of cases) {
+        const layout = lowerBlock({kind, stages}, input, tiling).weights;
+        const shapes = traceBlock({kind, stages}, input).weights.map(
+          ({name, shape}) => [name, shape] as const,
+        );
+        // Each set of weights once, and of those with more than one dispatch has sections for, and of few, some.
+        const like = `${layout.sections.length} ${layout.sections.map(({columns}) => columns % 4).join()}`;
+        if (seen.has(like) || layout.sections.length === 0) continue;
+        seen.add(like);
+        const tensors = new Map(shapes.map(([name, shape]) => [name, make(shape)] as const));
+        const values = new Map<string, Float32Array>();
+        for (const [name, tensor] of tensors) values.set(name, (await tensor.data()) as Float32Array);
+        const packed = packByKernel(tf.backend() as WebGPUBackend, layout, tensors);
+        const isFolded = layout.sections.some(
+          ({value}) =>
+            (value.form !== 'filter' && value.form !== 'bias') ||
+            value.rowScale ||
+            value.rowOffset ||
+            value.columnScale,
+        );
+        expect(packed === undefined)
+          .withContext(kind)
+          .toBe(isFolded);
+        if (packed) await expectClose(packed, packOnHost(layout, values), {name: kind, tolerance: 0});
+        tf.dispose([packed ?? [], ...tensors.values()]);
       }
     }
   });

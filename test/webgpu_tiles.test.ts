@@ -1,6 +1,8 @@
 /** Every tile the planner may choose, against the reference: a plan that no estimate picks here may be another device's best. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {shaderOf} from '../kernels/webgpu/compile.js';
+import type {ConvolutionTile} from '../kernels/webgpu/convolution_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
@@ -60,6 +62,53 @@ onBackend('webgpu', 'matrix tiles', () => {
       });
     }
   }
+});
+
+onBackend('webgpu', 'tiles of a full convolution that gathers its rows', () => {
+  // Where channels are a multiple of the step, it lies within one tap; 20 are not, 3 and 6 are read one by one.
+  const windows = [
+    {channels: 32, pad: 'same', stride: 2, dilation: 1},
+    {channels: 20, pad: [3, 1, 0, 2], stride: 1, dilation: 2},
+    {channels: 3, pad: 'same', stride: 2, dilation: 1},
+    {channels: 6, pad: 'valid', stride: 1, dilation: 1},
+  ] as const;
+  for (const [at, tile] of MATMUL_TILES.map(matmulTileOf).entries()) {
+    for (const PARTS of at % 3 === 0 ? [1, 3] : [1]) {
+      it(`${Object.values(tile).join('.')} in ${PARTS} parts`, async () => {
+        if (!matmulIsLegal(tile, limitsOf(backend().device)))
+          return pending('beyond the limits of this device');
+        for (const {channels, ...window} of windows) {
+          const stage = spatialStage('spatial', {...window, kernel: 3, group: channels, channels: 36, activation: 'relu6'}); // prettier-ignore
+          const block: Block = {kind: 'BlockConv', stages: [stage]};
+          const convolution = (): ConvolutionTile => ({...tile, PARTS, WINOGRAD: 0});
+          await expectNoLeak(() => compare(block, [2, 9, 13, channels], {convolution}));
+        }
+      });
+    }
+  }
+
+  it('has texts that are valid written out as on a GPU, not only as loops', async () => {
+    const {device} = backend();
+    for (const [channels, columns] of [
+      [32, 36],
+      [32, 9],
+      [3, 36],
+      [3, 9],
+    ] as const) {
+      // prettier-ignore
+      const stage = spatialStage('spatial', {kernel: 3, group: channels, channels: columns});
+      const [dispatch] = lowerBlock({kind: 'BlockConv', stages: [stage]}, [1, 9, 9, channels], tilingFor(limitsOf(device))).dispatches; // prettier-ignore
+      if (!dispatch) throw new Error('A convolution is a dispatch.');
+      expect(dispatch.kernel).toBe(
+        `${channels === 3 ? 'packedConvolution' : 'convolution'}.${columns === 9 ? 'scalar' : 'vector'}`,
+      );
+      device.pushErrorScope('validation');
+      device.createShaderModule({code: shaderOf(dispatch)});
+      expect((await device.popErrorScope())?.message)
+        .withContext(dispatch.kernel)
+        .toBeUndefined();
+    }
+  });
 });
 
 onBackend('webgpu', 'depth-wise tiles', () => {

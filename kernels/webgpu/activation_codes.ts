@@ -2,6 +2,7 @@
 import type {Activation, ActivationName} from '../../ops/index.js';
 import type {Constants} from '../plan.js';
 import {ACTIVATION_TEXTS, HALF_ACTIVATION_TEXTS} from './wgsl/activation.js';
+import {DERIVATIVE_TEXTS} from './wgsl/slope.js';
 
 const NAMES = Object.keys(ACTIVATION_TEXTS) as readonly ActivationName[];
 
@@ -26,12 +27,22 @@ export function activationConstants(name: ActivationSlot, activation: Activation
   return {[name]: NAMES.indexOf(activation.fn), [`${name}_P:f32`]: p, [`${name}_Q:f32`]: q};
 }
 
+/** An activation whose derivative at a value depends on that value alone: prelu's depends on a weight. */
+export type PlainActivation = Exclude<Activation, {readonly fn: 'prelu'}>;
+
+/** The same for a kernel that multiplies by the derivative. */
+export function derivativeConstants(activation: PlainActivation): Constants {
+  const [p, q] = parameters(activation);
+  return {DERIVATIVE: NAMES.indexOf(activation.fn), 'DERIVATIVE_P:f32': p, 'DERIVATIVE_Q:f32': q};
+}
+
 /** Places in the kernels where an activation stands, and the function each calls there. */
 const SLOTS = {
   ACTIVATION: 'activate',
   RESIDUAL_ACTIVATION: 'activateSum',
   GATE: 'gateOf',
   EXPAND_ACTIVATION: 'activateExpanded',
+  SPATIAL_ACTIVATION: 'activateSpatial',
 } as const;
 export type ActivationSlot = keyof typeof SLOTS;
 
@@ -47,5 +58,12 @@ export function activationText(constants: Constants): string {
     const target = name === 'clamp' ? 'clampTo' : name;
     return `fn ${SLOTS[slot]}(x: vec4f, slope: vec4f) -> vec4f { return ${target}(x, slope, ${slot}_P, ${slot}_Q); }\n`;
   });
-  return [...bodies, ...calls].join('');
+  return [...bodies, ...calls, derivativeText(constants)].join('');
+}
+
+/** 'derivative', where a kernel with these constants calls it. */
+function derivativeText(constants: Constants): string {
+  const name = NAMES[Number(constants['DERIVATIVE'] ?? NaN)];
+  if (name === undefined || name === 'prelu') return '';
+  return `${DERIVATIVE_TEXTS[name]}fn derivative(x: vec4f) -> vec4f { return slopeOf(x, DERIVATIVE_P, DERIVATIVE_Q); }\n`;
 }

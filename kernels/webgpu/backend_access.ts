@@ -27,7 +27,7 @@ interface PrivateFields {
   readonly queue: GPUQueue;
   readonly tensorMap: TensorStore;
   readonly bufferManager: BufferPool;
-  readonly pipelineCache: Readonly<Record<string, unknown>>;
+  readonly pipelineCache: Record<string, unknown>;
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;
   readonly commandQueueOwnedIds: WeakSet<object>;
@@ -84,6 +84,18 @@ export function missingFields(backend: object): readonly string[] {
       ([owner, name]) => !isFunction((fields[owner] as Record<string, unknown> | undefined)?.[name]),
     ).map((path) => path.join('.')),
   ];
+}
+
+/** Whether nothing is missing, without a list of what is: kernels ask at every call. */
+export function isKnownBackend(backend: object): boolean {
+  const fields = backend as Readonly<Record<string, unknown>>;
+  const isIn = (owner: string, name: string): boolean =>
+    typeof (fields[owner] as Record<string, unknown> | undefined)?.[name] === 'function';
+  return (
+    METHODS.every((name) => typeof fields[name] === 'function') &&
+    FIELDS.every((name) => fields[name] !== undefined) &&
+    MEMBER_METHODS.every(([owner, name]) => isIn(owner, name))
+  );
 }
 
 const open = (backend: WebGPUBackend): PrivateFields => backend as unknown as PrivateFields; // missingFields() has looked.
@@ -184,6 +196,34 @@ export class BackendAccess {
   /** Pipelines that TF.js compiled: their binding 0 is the result, all others are read. */
   stockPipelines(): ReadonlySet<unknown> {
     return new Set(Object.values(this.#fields.pipelineCache));
+  }
+
+  /**
+   * Takes the pipelines that TF.js is compiling side by side out of its cache, where it would not bear with unfinished ones, and
+   * puts each back when it is done. One that fails is left out: the op that needs it compiles it again and tells.
+   */
+  async settlePipelines(): Promise<void> {
+    const {pipelineCache} = this.#fields;
+    const pending = Object.entries(pipelineCache).filter(([, pipeline]) => pipeline instanceof Promise);
+    for (const [key] of pending) Reflect.deleteProperty(pipelineCache, key);
+    const compiled = await Promise.allSettled(pending.map(([, pipeline]) => pipeline));
+    compiled.forEach((result, i) => {
+      const [key] = pending[i] ?? [];
+      if (key !== undefined && result.status === 'fulfilled') pipelineCache[key] ??= result.value;
+    });
+  }
+
+  /** Has synchronous reads of values on the GPU throw until the returned function is called. */
+  refuseReads(): () => void {
+    const {backend} = this;
+    const readSync = backend.readSync.bind(backend);
+    backend.readSync = (dataId) => {
+      const data = this.tensorMap.get(dataId);
+      if (data && !data.values && data.resource instanceof GPUBuffer)
+        throw new Error('Values on the GPU are not to be read now.');
+      return readSync(dataId);
+    };
+    return () => void Reflect.deleteProperty(backend, 'readSync');
   }
 
   /** The tensor's buffer, undefined where its data is in main memory, a texture, or on another backend. */

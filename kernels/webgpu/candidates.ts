@@ -5,8 +5,17 @@
  */
 import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
-import {type DeviceModel, H200, processorTime} from './device_model.js';
+import {convolution} from './convolution_candidates.js';
 import {
+  depthwiseProjectCandidates,
+  depthwiseProjectTiles,
+  estimateDepthwiseProject,
+} from './depthwise_project_tiling.js';
+import {type DeviceModel, H200, processorTime} from './device_model.js';
+import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
+import {APART, FUSED_RATES} from './fused_tiling.js';
+import {
+  apartMicroseconds,
   depthwiseCandidates,
   type DepthwiseTile,
   type DeviceLimits,
@@ -37,8 +46,14 @@ export interface EstimateContext {
 export interface TileRow<Problem, Tile> {
   /** Those that are correct and within the limits; the rule's own choice need not be listed. */
   readonly candidates: (problem: Problem, limits: DeviceLimits) => readonly Tile[];
+  /** Where those are but the best by estimate: all of them. */
+  readonly every?: (problem: Problem, limits: DeviceLimits) => Iterable<Tile>;
   /** Microseconds of the processors; launch and device memory apart. */
   readonly estimate: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Microseconds of the other dispatches that come with the tile, where their number depends on it; left out where it does not. */
+  readonly besides?: (tile: Tile, problem: Problem, context: EstimateContext) => number;
+  /** Names the way a tile has the stage made, where there are several, of which tune is to measure each. */
+  readonly formOf?: (tile: Tile) => string;
 }
 
 const FLOAT_BYTES = 4;
@@ -67,6 +82,13 @@ const powersUpTo = (value: number, most: number): readonly number[] => {
   return powers;
 };
 
+/** Microseconds of an H200's processors on those of `device`. */
+function scaledFromH200(microseconds: number, device: DeviceModel): number {
+  const perProcessor = ({operationsPerSecond, limits}: DeviceModel): number =>
+    operationsPerSecond / limits.processors;
+  return (microseconds * perProcessor(H200)) / perProcessor(device);
+}
+
 const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
   candidates: (problem, limits) => matmulCandidates(problem, limits).map(matmulTileOf),
   estimate: (tile, problem, {device}) => {
@@ -74,11 +96,33 @@ const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
       Object.entries(tile).every(([name, value]) => one[name as keyof MatmulTile] === value),
     );
     if (!rated) return Infinity;
-    const onH200 = estimateMatmul(rated, problem, device.limits) - LAUNCH;
-    const perProcessor = ({operationsPerSecond, limits}: DeviceModel): number =>
-      operationsPerSecond / limits.processors;
-    return (onH200 * perProcessor(H200)) / perProcessor(device);
+    return scaledFromH200(estimateMatmul(rated, problem, device.limits) - LAUNCH, device);
   },
+};
+
+/** The fused kernels' choices hold the stages apart as well: then the estimate is of the dispatches these are, less one launch. */
+const feedForward: TileRow<ProblemOf<'feedForward'>, TileOf<'feedForward'>> = {
+  candidates: (problem, limits) => [APART, ...feedForwardCandidates(problem, limits)],
+  every: feedForwardTiles,
+  estimate: (tile, problem, {device}) =>
+    scaledFromH200(
+      (tile.FUSED
+        ? estimateFeedForward(tile, problem)
+        : apartMicroseconds.feedForward(problem, device.limits)) - FUSED_RATES.launch,
+      device,
+    ),
+};
+
+const depthwiseProject: TileRow<ProblemOf<'depthwiseProject'>, TileOf<'depthwiseProject'>> = {
+  candidates: (problem, limits) => [APART, ...depthwiseProjectCandidates(problem, limits)],
+  every: depthwiseProjectTiles,
+  estimate: (tile, problem, {device}) =>
+    scaledFromH200(
+      (tile.FUSED
+        ? estimateDepthwiseProject(tile, problem)
+        : apartMicroseconds.depthwiseProject(problem, device.limits)) - FUSED_RATES.launch,
+      device,
+    ),
 };
 
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
@@ -187,7 +231,10 @@ const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {
 
 export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, TileOf<K>>} = {
   matmul,
+  convolution,
   depthwise,
+  feedForward,
+  depthwiseProject,
   grouped,
   normalize,
   gate,
@@ -219,8 +266,13 @@ export function candidatesOf(
 }
 
 /** Whether `tile`, wherever it comes from, may be used for the problem. */
-export const isCandidate = (
+export function isCandidate(
   posed: {readonly kernel: TiledKernel; readonly problem: unknown},
   tile: Constants,
   limits: DeviceLimits,
-): boolean => candidatesOf(posed, limits).some((one) => sameTile(one, tile));
+): boolean {
+  if (candidatesOf(posed, limits).some((one) => sameTile(one, tile))) return true;
+  for (const one of rowOf(posed.kernel).every?.(posed.problem, limits) ?? [])
+    if (sameTile(one, tile)) return true;
+  return false;
+}

@@ -109,7 +109,7 @@ export function kernelText(kernel: string): KernelText {
 }
 
 /** Whether a CPU plays the GPU: Chromium's SwiftShader, Mesa's lavapipe. Older browsers do not tell; then a real one is assumed. */
-function isSoftware(device: GPUDevice): boolean {
+export function isSoftware(device: GPUDevice): boolean {
   const info = device.adapterInfo as GPUAdapterInfo | undefined;
   return (
     info !== undefined &&
@@ -127,6 +127,8 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #isSoftware: boolean;
   readonly #compiled = new Map<string, Compiled>();
+  /** The same by dispatch: plans are kept, so that most need no key. */
+  readonly #known = new WeakMap<Dispatch, Compiled>();
 
   constructor(device: GPUDevice) {
     observeDevice(device);
@@ -136,6 +138,8 @@ export class PipelineCache {
 
   /** Compiles at first use, blocking; `prepare` avoids that. */
   get(dispatch: Dispatch): Compiled {
+    const known = this.#known.get(dispatch);
+    if (known) return known;
     const key = keyOf(dispatch);
     let found = this.#compiled.get(key);
     if (!found) {
@@ -143,6 +147,7 @@ export class PipelineCache {
       found = {layout, pipeline: this.#device.createComputePipeline(descriptor)};
       this.#compiled.set(key, found);
     }
+    this.#known.set(dispatch, found);
     return found;
   }
 

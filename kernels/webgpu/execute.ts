@@ -28,19 +28,31 @@ export function executePlan(
   const scratch = new Map(
     Object.entries(plan.scratch).map(([name, size]) => [name, backend.makeTensorInfo([size], 'float32')]),
   );
-  const tensors = new Map<string, tf.TensorInfo | undefined>([
-    ...Object.entries({...given, out}),
-    ...scratch,
-  ]);
-  const bufferNamed = (name: BufferName): GPUBuffer => {
-    const tensor = tensors.get(name);
-    if (!tensor) throw new Error(`The plan '${plan.name}' has no buffer '${name}'.`);
-    return bufferOf(backend, tensor);
-  };
-  for (const dispatch of plan.dispatches) record(backend, plan.block.kind, dispatch, bufferNamed);
+  recordAll(backend, {
+    kind: plan.block.kind,
+    dispatches: plan.dispatches,
+    tensors: {...given, out, ...Object.fromEntries(scratch)},
+  });
   // Released for reuse when the commands that read them have been submitted.
   for (const tensor of scratch.values()) backend.disposeData(tensor.dataId);
   return out;
+}
+
+/** Dispatches of one op, `kind`, and the tensors that they name. */
+export interface Work {
+  readonly kind: string;
+  readonly dispatches: readonly Dispatch[];
+  readonly tensors: Readonly<Partial<Record<BufferName, tf.TensorInfo | undefined>>>;
+}
+
+/** Records dispatches into the backend's command queue. */
+export function recordAll(backend: WebGPUBackend, {kind, dispatches, tensors}: Work): void {
+  const bufferNamed = (name: BufferName): GPUBuffer => {
+    const tensor = tensors[name];
+    if (!tensor) throw new Error(`${kind} has no buffer '${name}'.`);
+    return bufferOf(backend, tensor);
+  };
+  for (const dispatch of dispatches) record(backend, kind, dispatch, bufferNamed);
 }
 
 function record(

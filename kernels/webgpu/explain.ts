@@ -14,6 +14,7 @@ import {
   withTile,
 } from './choices.js';
 import {type DeviceModel, processorTime} from './device_model.js';
+import {type FusionNotTaken, fusionsNotTaken} from './explain_fusions.js';
 import {tilingFor} from './tiling.js';
 import {type BlockTiming, type TunedPlans, tunedTiling} from './tuned.js';
 
@@ -28,6 +29,7 @@ export interface Estimate {
 
 export interface TileEstimate {
   readonly tile: Constants;
+  /** Its total has all dispatches that come with the tile: those of Winograd's transforms, or the merge of a sum's parts. */
   readonly estimate: Estimate;
 }
 
@@ -59,6 +61,8 @@ interface Explained {
   readonly timing: BlockTiming | undefined;
   /** As planned; with `runs: 'ops'` what would run if the block were fused. */
   readonly dispatches: readonly DispatchPlan[];
+  /** Stages that could share a dispatch and do not. */
+  readonly notFused: readonly FusionNotTaken[];
 }
 
 /** A block runs as planned, or, where the ops it replaces were measured to be faster, as those. */
@@ -96,6 +100,7 @@ export function explainBlock(block: Block, input: readonly number[], options: Ex
     estimate: sum(({estimate}) => estimate.total),
     waterline: sum(({waterline}) => waterline),
     dispatches,
+    notFused: fusionsNotTaken(choices, (choice) => rankTiles(choice, {device, cost: {macs: 0, bytes: 0}}), {device, tuned}), // prettier-ignore
   };
   return timing && tuned?.prefersOps(block, input)
     ? {runs: 'ops', ...explained, timing}
@@ -170,10 +175,17 @@ function choiceOf(
   return {by: 'planner', tile, others};
 }
 
-/** Every tile a choice is between, the lowest estimate first; the chosen one is the same object as in `choice`. */
+/**
+ * Every tile a choice is between, the lowest estimate first, with all dispatches that come with it in the total; the chosen one
+ * is the same object as in `choice`.
+ */
 export function rankTiles(choice: Choice, context: EstimateContext): readonly TileEstimate[] {
-  const {estimate} = rowOf(choice.kernel);
+  const {estimate, besides} = rowOf(choice.kernel);
+  const whole = (tile: Constants): Estimate => {
+    const own = estimateWith(estimate(tile, choice.problem, context), context);
+    return {...own, total: own.total + (besides?.(tile, choice.problem, context) ?? 0)};
+  };
   return tilesOf(choice, context.device.limits)
-    .map((tile) => ({tile, estimate: estimateWith(estimate(tile, choice.problem, context), context)}))
+    .map((tile) => ({tile, estimate: whole(tile)}))
     .sort((a, b) => a.estimate.total - b.estimate.total);
 }

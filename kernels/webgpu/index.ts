@@ -11,7 +11,7 @@ import {
   traceBlock,
 } from '../../ops/index.js';
 import type {Plan} from '../plan.js';
-import {bufferOf, missingFields} from './backend_access.js';
+import {bufferOf, isKnownBackend} from './backend_access.js';
 import {blockKey} from './choices.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
@@ -102,8 +102,13 @@ function planOf(backend: WebGPUBackend, call: BlockCall, weights: NamedInfos): P
 }
 
 export function limitsOf({limits}: GPUDevice): DeviceLimits {
-  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
-  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 132};
+  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize} = limits; // prettier-ignore
+  return {
+    maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupStorageSize,
+    maxStorageBufferBindingSize,
+    processors: 132,
+  };
 }
 
 /** While a dry run is on: the plans it came across. */
@@ -152,7 +157,7 @@ function sortInputs(call: BlockCall): {weights: Map<string, tf.TensorInfo>; map:
 export function webgpuKernel(kind: string): tf.KernelFunc {
   return ({inputs, attrs, backend}) => {
     const call = readCall(kind, inputs, attrs);
-    if (missingFields(backend).length > 0) return byReference(call);
+    if (!isKnownBackend(backend)) return byReference(call);
     const webgpu = backend as WebGPUBackend;
     const {weights, map} = sortInputs(call);
     const plan = planOf(webgpu, call, weights);

@@ -1,11 +1,12 @@
 /**
  * From a block's stages to dispatches. Each convolution is one dispatch that takes in what stands before it (LayerNorm, gate)
  * and finishes what stands behind it (bias, activation, layer scale, residual); a gate's sums and a LayerNorm's moments are
- * taken by the dispatch that made the map, where it can.
+ * taken by the dispatch that made the map, where it can. Where the tiling finds it faster, a run of them is one dispatch.
  */
 import {type Block, type ResidualStage, type ShortcutStage, type Stage, traceBlock} from '../../ops/index.js';
 import type {BufferName, Plan} from '../plan.js';
 import {pointwise, spatial} from './lower_convolutions.js';
+import {fusedRun} from './lower_fused.js';
 import {dense, mean, vectorsAlone} from './lower_head.js';
 import {blur, pool} from './lower_resampling.js';
 import {gate, grn, meanInOne, momentsOf, normalize} from './lower_statistics.js';
@@ -36,6 +37,8 @@ export function lowerBlock(block: Block, input: readonly number[], tiling: Tilin
 function lowerStages(lowering: Lowering, stages: readonly Stage[]): void {
   let rows = lowering.input;
   for (let at = 0; at < stages.length; at++) {
+    const run = fusedRun(lowering, stages.slice(at), rows);
+    if (run) at += run.length - 1;
     const stage = stages[at] as Stage;
     const rest = stages.slice(at + 1);
     const scale = rest[0]?.op === 'scale' ? rest[0] : undefined;
@@ -45,13 +48,8 @@ function lowerStages(lowering: Lowering, stages: readonly Stage[]): void {
     const isConvolution = stage.op === 'pointwise' || stage.op === 'spatial';
     const shortcut = isConvolution && residual ? shortcutOf(lowering, residual) : undefined;
     const ending: Ending = {scale, residual: isConvolution ? residual : undefined, shortcut, next: rest[0]};
-    rows = lowerStage(
-      lowering,
-      stage,
-      rows,
-      ending,
-      last && isConvolution ? 'out' : last && after.length === 0 ? 'out' : undefined,
-    );
+    const into = last && (isConvolution || after.length === 0) ? 'out' : undefined;
+    rows = run ? run.lower(ending, into) : lowerStage(lowering, stage, rows, ending, into);
     if (isConvolution) at += (scale ? 1 : 0) + (residual ? 1 : 0);
   }
 }

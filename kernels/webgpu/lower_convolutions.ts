@@ -1,11 +1,11 @@
-/** Stages that multiply by a filter: pointwise and spatial convolutions, each one dispatch. */
+/** Stages that multiply by a filter: pointwise and spatial convolutions, each one dispatch unless its product wants more. */
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import type {Ending, Lowering, Rows} from './lowering.js';
 import {matrixProduct} from './lower_matrix.js';
-import type {MatmulTile} from './tiling.js';
+import {fullConvolution, pointwiseProduct} from './lower_product.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
 
 export function pointwise(
@@ -19,7 +19,8 @@ export function pointwise(
   const expanded = expansion(lowering, stage, rows, ending);
   if (expanded) return expanded;
   const shape: Shape4D = [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels];
-  return matmul(lowering, 'pointwise', stage, rows, shape, {taps: 1, constants: {}}, ending, into);
+  const product = {rows, shape, taps: 1, constants: {}, ending, into};
+  return matrixProduct(lowering, 'pointwise', stage, product) ?? pointwiseProduct(lowering, stage, product);
 }
 
 /**
@@ -40,7 +41,8 @@ function expansion(
   return tile && {...rows, shape: [n, h, w, stage.channels], expand: {stage, tile}};
 }
 
-function windowOf(stage: SpatialStage, input: Shape4D): {shape: Shape4D; top: number; left: number} {
+/** The shape of a convolution's output, and what pads its input above and to the left. */
+export function windowOf(stage: SpatialStage, input: Shape4D): {shape: Shape4D; top: number; left: number} {
   const [n, h, w] = input;
   const [top, bottom, left, right] = resolvePad(stage, input);
   const reach = (axis: 0 | 1): number => (stage.kernel[axis] - 1) * stage.dilation[axis] + 1;
@@ -65,91 +67,15 @@ export function spatial(
   };
   if (rows.expand) return depthwise(lowering, stage, rows, shape, constants, ending, into);
   if (stage.group === rows.channels && !(stage.group === 1 && stage.channels > 1)) {
-    const taps = stage.kernel[0] * stage.kernel[1];
-    return matmul(lowering, 'convolution', stage, rows, shape, {taps, constants}, ending, into);
+    const product = {rows, shape, taps: stage.kernel[0] * stage.kernel[1], constants, ending, into};
+    return (
+      matrixProduct(lowering, 'convolution', stage, product) ?? fullConvolution(lowering, stage, product)
+    );
   }
   if (stage.group === 1 && stage.channels === rows.channels)
     return depthwise(lowering, stage, rows, shape, constants, ending, into);
   return grouped(lowering, stage, rows, shape, constants, ending, into);
 }
-
-/** What each thread stages per step: pairs of vectors of the source, vectors of the filter. */
-function loadsOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N}: MatmulTile): Constants {
-  const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
-  return {X_LOADS: divideUp((TILE_M * TILE_K) / 8, team), W_LOADS: divideUp((TILE_K * TILE_N) / 4, team)};
-}
-
-function matmul(
-  lowering: Lowering,
-  kernel: 'pointwise' | 'convolution',
-  stage: PointwiseStage | SpatialStage,
-  rows: Rows,
-  shape: Shape4D,
-  source: {taps: number; constants: Constants},
-  ending: Ending,
-  into: BufferName | undefined,
-): Rows {
-  const onMatrices = matrixProduct(lowering, kernel, stage, {rows, shape, ...source, ending, into});
-  if (onMatrices) return onMatrices;
-  const filter: WeightValue = {
-    form: 'filter',
-    filter: `${stage.name}Filter`,
-    rowScale: rows.norm?.stage.affine ? `${rows.norm.stage.name}Gain` : undefined,
-    columnScale: ending.scale ? `${ending.scale.name}Gain` : undefined,
-  };
-  const rowOffset = rows.norm?.stage.affine ? `${rows.norm.stage.name}Offset` : rows.rowOffset;
-  const channels4 = divideUp(rows.channels, 4);
-  const k = source.taps * channels4 * 4;
-  const m = shape[0] * shape[1] * shape[2];
-  const n = stage.channels;
-  const tile = lowering.tiling.matmul({m, n, k, canPart: rows.norm === undefined});
-  const isParted = tile.PARTS > 1;
-  const own = lowering.ending(stage, ending, {rowOffset, columnScale: filter.columnScale});
-  const constants: Constants = {
-    ...source.constants,
-    M: m,
-    N: n,
-    K: k,
-    ...tile,
-    ...loadsOf(tile),
-    FILTER: lowering.packer.add({taps: source.taps, rows: rows.channels, columns: n, padRows: true}, filter),
-    ...(isParted ? lowering.ending(bare(n), {}, {}) : own),
-    HAS_SCALES: rows.scales !== undefined,
-    PIXELS: rows.shape[1] * rows.shape[2],
-    HAS_NORM: rows.norm !== undefined,
-    NORM_BLOCKS: rows.norm?.blocks ?? 1,
-    'NORM_EPSILON:f32': rows.norm?.stage.epsilon ?? 0,
-    COLUMN_SUMS: rows.norm
-      ? lowering.packer.add({rows: rows.channels, columns: n}, {...filter, form: 'columnsums'})
-      : 0,
-    ...(kernel === 'convolution' ? {X_CHANNELS4: channels4} : {}),
-  };
-  const buffers = {scales: rows.scales ?? 'unused', norms: rows.norm?.moments ?? 'unused'} as const;
-  const [across, down] = gridOf(m, tile.TILE_M);
-  const shared = {
-    constants,
-    buffers,
-    workgroups: [across, divideUp(n, tile.TILE_N) * tile.PARTS, down] as const,
-    macs: m * n * k,
-    weights: k * n,
-  };
-  if (!isParted) return lowering.emit(kernel, rows, shape, {...shared, ending, into});
-  const [images, height, width] = shape;
-  const sums = lowering.emit(kernel, rows, [tile.PARTS * images, height, width, n], {
-    ...shared,
-    ending: {},
-    into: undefined,
-  });
-  return lowering.perPixel('merge', sums, shape, {...own, PARTS: tile.PARTS}, into, ending.shortcut);
-}
-
-/** A stage that ends in nothing. */
-const bare = (channels: number): Parameters<Lowering['ending']>[0] => ({
-  name: 'sums',
-  bias: false,
-  channels,
-  activation: {fn: 'linear'},
-});
 
 function depthwise(
   lowering: Lowering,

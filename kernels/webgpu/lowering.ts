@@ -24,7 +24,7 @@ import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
 import type {Vectors} from './lower_head.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
-import type {MatrixKernel, RowKernel} from './wgsl/index.js';
+import {type MatrixKernel, readsScalars, type RowKernel} from './wgsl/index.js';
 
 /** A map between dispatches, with what the next one has to apply as it reads it. */
 export interface Rows {
@@ -97,6 +97,9 @@ const spreadConstants = (spread: SpreadStage | undefined): Constants => ({
   SPREAD_AT: spread?.at ?? 0,
   SPREAD_STEP: spread?.step ?? 1,
 });
+
+/** Rows that are read as they lie. */
+export const PLAIN_ROWS: Constants = {X_GROUPS: 1, ...spreadConstants(undefined)};
 
 export class Lowering {
   readonly dispatches: Dispatch[] = [];
@@ -218,7 +221,9 @@ export class Lowering {
   ): void {
     const {constants, buffers, workgroups, cost, shortcut, out} = given;
     const residualChannels = shortcut?.channels ?? out.channels;
-    const isVector = [rows.channels, out.channels, residualChannels].every((channels) => channels % 4 === 0);
+    const byVectors = [out.channels, residualChannels];
+    if (isMatrix(kernel) || !readsScalars(kernel)) byVectors.push(rows.channels);
+    const isVector = byVectors.every((channels) => channels % 4 === 0);
     this.dispatches.push({
       kernel: isMatrix(kernel)
         ? `${kernel}.${rows.isHalf ? 'half' : 'float'}`
@@ -254,3 +259,7 @@ export class Lowering {
     return buffer;
   }
 }
+
+/** The constants of a dispatch that ends in bare sums. */
+export const bareEnding = (lowering: Lowering, channels: number): Constants =>
+  lowering.ending({name: 'sums', bias: false, channels, activation: {fn: 'linear'}}, {}, {});

@@ -8,8 +8,10 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {halfBits} from '../float16.js';
 import {sectionElements, type WeightLayout, type WeightSection} from '../plan.js';
 import {hostValues} from './backend_access.js';
+import {type NamedInfos, packByKernel} from './pack_weights.js';
+import {fillTransformed, transformFilter} from './winograd_filter.js';
 
-export type NamedInfos = ReadonlyMap<string, tf.TensorInfo>;
+export type {NamedInfos} from './pack_weights.js';
 
 /** Packed buffers by the first weight's data; an entry exists only while the weights are pinned. */
 const pinned = new WeakMap<object, Map<string, tf.Tensor>>();
@@ -58,7 +60,7 @@ function pack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos)
   const values = new Map([...weights].map(([name, info]) => [name, hostValues(backend, info)] as const));
   if ([...values.values()].every((value) => value !== undefined))
     return tf.tensor1d(packOnHost(layout, values as ReadonlyMap<string, Float32Array>));
-  return tf.tidy(() => packOnDevice(layout, weights));
+  return packByKernel(backend, layout, weights) ?? tf.tidy(() => packOnDevice(layout, weights));
 }
 
 /** The packed values of `layout`; exported for tests, which compare both ways. */
@@ -79,10 +81,11 @@ export function packOnHost(layout: WeightLayout, weights: ReadonlyMap<string, Fl
 }
 
 function fillSection(
-  {taps, rows, rowStride, columns, stride, value}: WeightSection,
+  section: WeightSection,
   weights: ReadonlyMap<string, Float32Array>,
   into: Float32Array,
 ): void {
+  const {taps, rows, rowStride, columns, stride, value} = section;
   const of = (name: string | undefined): Float32Array | undefined =>
     name === undefined ? undefined : weights.get(name);
   const [filter, rowScale, rowOffset, columnScale, bias] = [
@@ -101,6 +104,10 @@ function fillSection(
           sum += (rowOffset[r] ?? 0) * (filter[r * columns + c] ?? 0);
       into[c] = sum * scaleOf(c);
     }
+    return;
+  }
+  if (value.form === 'winograd') {
+    if (filter) fillTransformed(filter, into, section, scaleOf);
     return;
   }
   for (let tap = 0; tap < taps; tap++) {
@@ -133,7 +140,10 @@ function sectionOf(
     const scale = of(by);
     return scale ? tf.mul(tensor, tf.reshape(scale, shape)) : tensor;
   };
-  const filter = (): tf.Tensor => tf.reshape(of(value.filter) as tf.Tensor, [taps, rows, columns]);
+  const filter = (): tf.Tensor => {
+    const given = tf.reshape(of(value.filter) as tf.Tensor, [-1, rows, columns]);
+    return value.form === 'winograd' ? transformFilter(given, taps) : given;
+  };
   const padColumns = (tensor: tf.Tensor2D): tf.Tensor => tf.pad(tensor, [[0, 0], [0, stride - columns]]); // prettier-ignore
   if (value.form === 'bias') {
     const bias = tf.reshape(of(value.bias) ?? tf.zeros([columns]), [1, columns]);

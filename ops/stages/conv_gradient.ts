@@ -1,11 +1,12 @@
 /**
- * Gradients of convolutions. TF.js differentiates them by kernels that sum over all pixels in one thread per weight; where
- * a matrix product says the same, it is many times faster. A 1×1 convolution is one; a grouped one is a batch of them over
- * its gathered windows, and its gradient by x is the same convolution with the filter turned around.
+ * Gradients of convolutions. By the filter: a kernel of the backend's, or matrix products of gathered windows; TF.js's own kernels sum
+ * over all pixels in one thread per weight. By x: a 1×1 convolution is a matrix product; a grouped or dilated one is the same
+ * convolution with the filter turned around; others by TF.js's kernels.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import {encodeStages, type SpatialStage} from '../block.js';
-import {padMap, type Padding, resolvePad} from '../shapes.js';
+import {encodeStages, type Pair, type PointwiseStage, type SpatialStage} from '../block.js';
+import {type Padding, resolvePad} from '../shapes.js';
+import {FILTER_GRADIENT, type FilterGradient, filterGradient, isRegistered} from './gradient_kernels.js';
 import {spatialStage} from './make.js';
 import {spatial} from './spatial.js';
 import type {StageWeights} from './stage.js';
@@ -13,23 +14,32 @@ import type {StageWeights} from './stage.js';
 /** A block of one convolution; see ops/conv.ts. */
 const KERNEL = 'BlockConv';
 
-/** Of a convolution without bias and activation, by its input and its filter. */
-export interface ConvGradient {
-  readonly x: tf.Tensor4D;
-  readonly filter: tf.Tensor;
+/** Of a convolution without activation, by its input, its filter and its bias. */
+export interface ConvGradient extends FilterGradient {
+  /** Made when it is asked for. */
+  readonly x: () => tf.Tensor4D;
 }
 
 /** @param filter `[C_in, C_out]`. @param dy `[N, H, W, C_out]`. */
-export function pointwiseGradient(x: tf.Tensor4D, filter: tf.Tensor2D, dy: tf.Tensor4D): ConvGradient {
-  const [inputs, outputs] = filter.shape;
-  const rows = tf.reshape(dy, [-1, outputs]);
-  const dx = tf.matMul(rows, filter, false, true);
-  return {x: tf.reshape(dx, x.shape), filter: tf.matMul(tf.reshape(x, [-1, inputs]), rows, true, false)};
+export function pointwiseGradient(
+  {name, channels, bias}: PointwiseStage,
+  x: tf.Tensor4D,
+  filter: tf.Tensor2D,
+  dy: tf.Tensor4D,
+): ConvGradient {
+  const asSpatial = spatialStage(name, {kernel: 1, group: x.shape[3], channels, pad: 'valid', bias});
+  const found = filterGradient(asSpatial, x, dy);
+  return {
+    filter: tf.reshape(found.filter, filter.shape),
+    bias: found.bias,
+    x: () => tf.reshape(tf.matMul(tf.reshape(dy, [-1, channels]), filter, false, true), x.shape),
+  };
 }
 
 /**
  * @param filter `[kernel_h, kernel_w, group, C_out]`.
- * @returns Undefined for what only TF.js itself differentiates: dilation, and strided groups.
+ * @returns Undefined for what only TF.js itself differentiates: padding wider than the filter reaches, where groups or dilation forbid
+ *   TF.js's kernels.
  */
 export function spatialGradient(
   stage: SpatialStage,
@@ -37,47 +47,39 @@ export function spatialGradient(
   filter: tf.Tensor4D,
   dy: tf.Tensor4D,
 ): ConvGradient | undefined {
-  if (Math.max(...stage.dilation) > 1) return undefined;
-  if (stage.group === 1 || stage.group === x.shape[3]) return stockGradient(stage, x, filter, dy);
-  const pad = resolvePad(stage, x.shape);
-  const turned = turnedPad(stage, pad);
-  if (Math.max(...stage.stride) > 1 || !turned) return undefined;
-  return {
-    x: turnedConvolution(stage, filter, dy, {groups: x.shape[3] / stage.group, pad: turned}),
-    filter: gatheredGradient(stage, padMap(x, pad), dy),
-  };
+  const isStock = stage.group === 1 || stage.group === x.shape[3];
+  if (isStock && Math.max(...stage.dilation) === 1)
+    return {...filterGradient(stage, x, dy), x: () => stockInputGradient(stage, x.shape, filter, dy)};
+  const turned = turnedPad(stage, x.shape, dy.shape);
+  if (Math.min(...turned) < 0) return undefined;
+  const turn = {groups: x.shape[3] / stage.group, pad: turned};
+  return {...filterGradient(stage, x, dy), x: () => turnedConvolution(stage, filter, dy, turn)};
 }
 
-/** By the kernels that TF.js has for depth-wise and full convolutions. Explicit padding is done, and undone, outside. */
-function stockGradient(
+/** By the kernels that TF.js has for depth-wise and full convolutions. @param shape x's. */
+function stockInputGradient(
   {stride, pad, group}: SpatialStage,
-  x: tf.Tensor4D,
+  shape: tf.Tensor4D['shape'],
   filter: tf.Tensor4D,
   dy: tf.Tensor4D,
-): ConvGradient {
-  const isPadded = typeof pad !== 'string';
-  const source = isPadded ? padMap(x, pad) : x;
-  const channels = x.shape[3];
+): tf.Tensor4D {
+  const [n, height, width, channels] = shape;
   const [kh, kw, , outputs] = filter.shape;
   const isDepthwise = group === 1 && channels > 1;
   const taps = isDepthwise ? tf.reshape(filter, [kh, kw, channels, outputs / channels]) : filter;
-  const [byInput, byFilter] = isDepthwise
-    ? ['DepthwiseConv2dNativeBackpropInput', 'DepthwiseConv2dNativeBackpropFilter']
-    : ['Conv2DBackpropInput', 'Conv2DBackpropFilter'];
-  const attrs = {
-    strides: [...stride],
-    pad: isPadded ? 'valid' : pad,
-    dilations: [1, 1],
-    dataFormat: 'NHWC',
-    inputShape: source.shape,
-    filterShape: taps.shape,
+  const kernel = isDepthwise ? 'DepthwiseConv2dNativeBackpropInput' : 'Conv2DBackpropInput';
+  const run = (by: string | readonly number[][], inputShape: readonly number[]): tf.Tensor4D => {
+    const attrs = {strides: [...stride], pad: by, dilations: [1, 1], dataFormat: 'NHWC', inputShape};
+    // TF.js's type of attributes knows no nested lists, which its kernels take for padding.
+    const given = {...attrs, filterShape: taps.shape} as unknown as tf.NamedAttrMap;
+    return tf.engine().runKernel<tf.Tensor4D>(kernel, {dy, filter: taps}, given);
   };
-  const dx = tf.engine().runKernel<tf.Tensor4D>(byInput, {dy, filter: taps}, attrs);
-  const dFilter = tf.engine().runKernel<tf.Tensor>(byFilter, {x: source, dy}, attrs);
-  return {
-    x: isPadded ? tf.slice(dx, [0, pad[0], pad[2], 0], x.shape) : dx,
-    filter: tf.reshape(dFilter, filter.shape),
-  };
+  if (typeof pad === 'string') return run(pad, shape);
+  const [top, bottom, left, right] = pad;
+  // Not every backend's kernels take explicit padding; WebGPU's do.
+  if (isRegistered(FILTER_GRADIENT)) return run([[0, 0], [top, bottom], [left, right], [0, 0]], shape); // prettier-ignore
+  const padded = run('valid', [n, height + top + bottom, width + left + right, channels]);
+  return tf.slice(padded, [0, top, left, 0], shape);
 }
 
 /**
@@ -95,18 +97,18 @@ export function convolveGroups(stage: SpatialStage, x: tf.Tensor4D, weights: Sta
   return tf.engine().runKernel<tf.Tensor4D>(KERNEL, inputs as unknown as tf.NamedTensorMap, {stages});
 }
 
-/** Zeros around dy so that the turned filter gives x's size; undefined where that would be less than none. */
-function turnedPad(
-  {kernel: [kh, kw]}: SpatialStage,
-  [top, bottom, left, right]: Padding,
-): Padding | undefined {
-  const pad = [kh - 1 - top, kh - 1 - bottom, kw - 1 - left, kw - 1 - right] as const;
-  return Math.min(...pad) < 0 ? undefined : pad;
+/** Zeros around dy, its pixels a stride apart, so that the turned filter gives x's size; less than none is not possible. */
+function turnedPad(stage: SpatialStage, x: tf.Tensor4D['shape'], dy: tf.Tensor4D['shape']): Padding {
+  const {kernel, stride, dilation} = stage;
+  const [top, , left] = resolvePad(stage, x);
+  const reach = (axis: 0 | 1): number => (kernel[axis] - 1) * dilation[axis];
+  const spread = (axis: 0 | 1): number => (dy[axis === 0 ? 1 : 2] - 1) * stride[axis] + 1;
+  return [reach(0) - top, x[1] - spread(0) + top, reach(1) - left, x[2] - spread(1) + left];
 }
 
-/** By x, at stride 1: dy convolved with the filter turned around, inputs and outputs of each group swapped. */
+/** By x: dy convolved with the filter turned around, inputs and outputs of each group swapped. */
 function turnedConvolution(
-  {kernel: [kh, kw], group}: SpatialStage,
+  {kernel: [kh, kw], group, stride, dilation}: SpatialStage,
   filter: tf.Tensor4D,
   dy: tf.Tensor4D,
   {groups, pad}: {readonly groups: number; readonly pad: Padding},
@@ -114,26 +116,24 @@ function turnedConvolution(
   const own = dy.shape[3] / groups;
   const split = tf.reshape(tf.reverse(filter, [0, 1]), [kh * kw, group, groups, own]);
   const turned: tf.Tensor4D = tf.reshape(tf.transpose(split, [0, 3, 2, 1]), [kh, kw, own, groups * group]);
-  const options = {kernel: [kh, kw] as const, group: own, channels: groups * group, pad, bias: false};
-  return convolveGroups(spatialStage('spatial', options), dy, {Filter: turned});
+  const options = {
+    kernel: [kh, kw] as const,
+    group: own,
+    channels: groups * group,
+    dilation,
+    pad,
+    bias: false,
+  };
+  return convolveGroups(spatialStage('spatial', options), spreadMap(dy, stride), {Filter: turned});
 }
 
-/** By the filter, at stride 1: each group's windows times its dy. @param source The input, padded. */
-function gatheredGradient(
-  {kernel: [kh, kw], group, channels}: SpatialStage,
-  source: tf.Tensor4D,
-  dy: tf.Tensor4D,
-): tf.Tensor {
-  const [n, height, width] = dy.shape;
-  const [pixels, inputs] = [n * height * width, source.shape[3]];
-  const groups = inputs / group;
-  const taps = Array.from({length: kh * kw}, (_, tap) => {
-    const at = [0, Math.floor(tap / kw), tap % kw, 0];
-    return tf.reshape(tf.slice(source, at, [n, height, width, inputs]), [pixels, inputs]);
-  });
-  const windows = tf.reshape(tf.concat(taps, 1), [pixels, kh * kw, groups, group]);
-  const byGroup = tf.reshape(tf.transpose(windows, [2, 0, 1, 3]), [groups, pixels, kh * kw * group]);
-  const slopes = tf.transpose(tf.reshape(dy, [pixels, groups, channels / groups]), [1, 0, 2]);
-  const products = tf.matMul(byGroup, slopes, true, false); // [groups, taps · group, outputs of a group]
-  return tf.reshape(tf.transpose(products, [1, 0, 2]), [kh, kw, group, channels]);
+/** Puts `stride − 1` zeros between the pixels of `[N, H, W, C]`. */
+function spreadMap(map: tf.Tensor4D, [down, across]: Pair): tf.Tensor4D {
+  if (Math.max(down, across) === 1) return map;
+  const [n, height, width, channels] = map.shape;
+  const rows = tf.pad(tf.reshape(map, [n * height, 1, width * channels]), [[0, 0], [0, down - 1], [0, 0]]); // prettier-ignore
+  const pixels = tf.reshape(rows, [n * height * down * width, 1, channels]);
+  const columns = tf.pad(pixels, [[0, 0], [0, across - 1], [0, 0]]); // prettier-ignore
+  const spread: tf.Tensor4D = tf.reshape(columns, [n, height * down, width * across, channels]);
+  return tf.slice(spread, [0, 0, 0, 0], [n, (height - 1) * down + 1, (width - 1) * across + 1, channels]);
 }

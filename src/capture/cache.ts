@@ -14,7 +14,7 @@ type Shaped = tf.Tensor | InputSpec;
 const DEFAULT_CAPACITY = 8;
 
 export class CaptureCache {
-  readonly #source: CaptureSource;
+  #source: CaptureSource;
   readonly #options: CaptureOptions;
   readonly #capacity: number;
   /** In order of use, the latest last. */
@@ -58,6 +58,12 @@ export class CaptureCache {
 
   async predictAsync(inputs: tf.Tensor | readonly tf.Tensor[]): Promise<tf.TypedArray[]> {
     return this.#use(this.get(inputs), (captured) => captured.predictAsync(inputs));
+  }
+
+  /** After the device was lost: all captures, as `Capture.recover` does each. */
+  async recover(source?: CaptureSource): Promise<void> {
+    if (source) this.#source = source;
+    for (const made of [...this.#captures.values()]) await (await made).recover(source);
   }
 
   /** Disposes all captures. The cache can be used again. */

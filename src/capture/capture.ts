@@ -2,15 +2,13 @@
  * Capture and replay: a model's GPU commands are recorded once and repeated at each prediction with one submit, so that
  * JavaScript costs microseconds per dispatch and not tens of them.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import {BackendAccess, missingFields} from '../../kernels/webgpu/backend_access.js';
+import type * as tf from '@tensorflow/tfjs-core';
 import {type ExampleInputs, exampleValues, inputList, type Inputs, namedSpecs} from './inputs.js';
 import type {ImageOptions} from './image_input.js';
-import {type Prepared, prepare} from './prepare.js';
-import {openRunner, type Runner} from './runner.js';
-import {keepWeights, type KeptWeights, restartBackend} from './recovery.js';
-import {type CaptureSource, type OpenSource, openSource} from './source.js';
-import type {HostValues, NamedSpec} from './values.js';
+import {restartBackend} from './recovery.js';
+import {type Job, openSession, type Session} from './session.js';
+import {type CaptureSource, openSource} from './source.js';
+import type {NamedSpec} from './values.js';
 
 export interface CaptureOptions {
   /** Predictions that `predictAsync` may have on their way at once; the next waits for the first. Default 2. */
@@ -54,32 +52,7 @@ export type CaptureSegment =
   | {readonly kind: 'replay'; readonly dispatches: number}
   | {readonly kind: 'plain'; readonly hostOps: readonly string[]};
 
-/** What a capture knows about one device; replaced by `recover`. */
-interface State {
-  readonly access: BackendAccess | undefined;
-  readonly prepared: Prepared;
-  readonly runner: Runner;
-  readonly outputs: readonly CaptureOutput[];
-  readonly kept: KeptWeights | undefined;
-}
-
-interface Job {
-  readonly source: OpenSource;
-  readonly specs: readonly NamedSpec[];
-  readonly examples: readonly HostValues[];
-  readonly options: CaptureOptions;
-}
-
 const DEFAULT_IN_FLIGHT = 2;
-
-/** Recordings hook the device, so there is one at a time. */
-let turn: Promise<unknown> = Promise.resolve();
-
-function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-  const result = turn.then(work);
-  turn = result.catch(() => undefined);
-  return result;
-}
 
 /**
  * Records `source` for the shapes of `inputs`. They are examples: tensors, or `{shape, dtype}`; for a model also arrays,
@@ -91,52 +64,37 @@ export async function capture(
   inputs: ExampleInputs,
   options: CaptureOptions = {},
 ): Promise<Capture> {
+  const {inFlight = DEFAULT_IN_FLIGHT, shareMemory = true, image = {}, recoverable = true} = options;
+  if (!Number.isInteger(inFlight) || inFlight < 1)
+    throw new Error(`Capture: inFlight is ${inFlight}; it must be a whole number, 1 or more.`);
   const opened = openSource(source);
   const list = inputList(inputs, opened.declared);
   const specs = namedSpecs(list, opened.declared);
   const examples = await Promise.all(specs.map((spec, i) => exampleValues(spec, list[i])));
-  const job = {source: opened, specs, examples, options};
-  return new Capture(job, await inTurn(() => start(job)));
-}
-
-async function start({source, specs, examples, options}: Job): Promise<State> {
-  const backend = tf.backend();
-  const missing = missingFields(backend);
-  const access = missing.length === 0 ? new BackendAccess(backend) : undefined;
-  const {inFlight = DEFAULT_IN_FLIGHT, shareMemory = true, image = {}, recoverable: copy = true} = options;
-  const prepared: Prepared = access
-    ? await prepare(access, {source, specs, examples, options: {inFlight, shareMemory, image}})
-    : {
-        mode: 'plain',
-        reason: `'${tf.getBackend()}' is not the WebGPU backend of TF.js 4.22.0: it lacks ${missing.join(', ')}`,
-      };
-  const {runner, outputs} = await openRunner({access, prepared, source, specs, examples, image});
-  const recorded = prepared.mode === 'plain' ? [] : prepared.weights;
-  const kept = access && (await keepWeights(access, {recorded, owned: source.weights, copy}));
-  return {access, prepared, runner, outputs, kept};
+  const job = {source: opened, specs, examples, inFlight, shareMemory, image, recoverable};
+  return new Capture(job, await openSession(job));
 }
 
 /** A recorded model, function or part of one. Made by `capture`. */
 export class Capture {
   #job: Job;
-  #state: State;
-  #lost: GPUDeviceLostInfo | undefined;
+  #session: Session;
+  #recovering: Promise<void> | undefined;
   #isDisposed = false;
   #pending = 0;
 
-  constructor(job: Job, state: State) {
+  constructor(job: Job, session: Session) {
     this.#job = job;
-    this.#state = state;
-    this.#watchDevice();
+    this.#session = session;
   }
 
   get mode(): CaptureMode {
-    return this.#state.prepared.mode;
+    return this.#session.prepared.mode;
   }
 
   /** Why this is not one replay, with the op's name; undefined for `replay`. */
   get reason(): string | undefined {
-    const {prepared} = this.#state;
+    const {prepared} = this.#session;
     return prepared.mode === 'replay' ? undefined : prepared.reason;
   }
 
@@ -146,24 +104,24 @@ export class Capture {
 
   /** In the order in which predictions return them. */
   get outputs(): readonly CaptureOutput[] {
-    return this.#state.outputs.map(({name, shape, dtype}) => ({name, shape, dtype}));
+    return this.#session.outputs.map(({name, shape, dtype}) => ({name, shape, dtype}));
   }
 
   /** GPU dispatches that a prediction replays. */
   get dispatches(): number {
-    const {prepared} = this.#state;
+    const {prepared} = this.#session;
     return prepared.mode === 'plain' ? 0 : prepared.replay.dispatches;
   }
 
   get segments(): readonly CaptureSegment[] {
-    const {prepared} = this.#state;
+    const {prepared} = this.#session;
     if (prepared.mode === 'plain') return [{kind: 'plain', hostOps: []}];
     const replayed = {kind: 'replay', dispatches: prepared.replay.dispatches} as const;
     return prepared.mode === 'replay' ? [replayed] : [replayed, {kind: 'plain', hostOps: prepared.hostOps}];
   }
 
   get memory(): CaptureMemory {
-    const {prepared, kept} = this.#state;
+    const {prepared, kept} = this.#session;
     const weights = kept?.bytes ?? 0;
     if (prepared.mode === 'plain') return {peak: 0, sum: 0, live: 0, weights, constants: 0};
     const {arena, sum, live, constants} = prepared.replay.memory;
@@ -172,7 +130,7 @@ export class Capture {
 
   /** Resolves when the device is lost; never for a capture that runs plainly on another backend. */
   get lost(): Promise<GPUDeviceLostInfo> {
-    return this.#state.access?.device.lost ?? new Promise(() => undefined);
+    return this.#session.access?.device.lost ?? new Promise(() => undefined);
   }
 
   /**
@@ -192,7 +150,7 @@ export class Capture {
 
   /** As `predict`, for every model. */
   async executeAsync(inputs: Inputs): Promise<tf.Tensor[]> {
-    return this.#unlessLost(() => this.#use().runner.tensorsAsync(inputList(inputs, this.#job.specs)));
+    return this.#use().use((runner) => runner.tensorsAsync(inputList(inputs, this.#job.specs)));
   }
 
   /**
@@ -200,81 +158,68 @@ export class Capture {
    * `inFlight` predictions are on their way already: then the inputs must stay as they are until the first of those arrives.
    */
   async predictAsync(inputs: Inputs): Promise<tf.TypedArray[]> {
+    const session = this.#use();
     this.#pending++;
     try {
-      return await this.#unlessLost(() => this.#use().runner.values(inputList(inputs, this.#job.specs)));
+      return await session.use((runner) => runner.values(inputList(inputs, this.#job.specs)));
     } finally {
       this.#pending--;
     }
   }
 
   /**
-   * Whether fewer than `inFlight` predictions of `predictAsync` are on their way. A video loop that must never wait for the GPU
-   * skips the frame where this is false.
+   * Whether a prediction by `predictAsync` would be submitted at once: fewer than `inFlight` are on their way, and the device is
+   * there. A video loop that must never wait for the GPU skips the frame where this is false.
    */
   get isReady(): boolean {
-    return this.#pending < (this.#job.options.inFlight ?? DEFAULT_IN_FLIGHT);
+    return !this.#isDisposed && !this.#session.isLost && this.#pending < this.#job.inFlight;
   }
 
   /**
    * After the device was lost: records again on a new one. Where the current backend is the lost one, TF.js starts it anew.
    * The model's weights come back from main memory; with `recoverable: false` pass a model that was loaded again.
-   * Without a loss and without a new source it does nothing.
+   * Without a loss it records `source`, if given; the old recording answers until that is done.
    */
   async recover(source?: CaptureSource): Promise<void> {
     if (this.#isDisposed)
       throw new Error('Capture: it is disposed and cannot recover. Capture the model again.');
-    const {access, kept, runner} = this.#state;
-    if (!this.#lost && !source) return;
-    if (!source && this.#job.options.recoverable === false) {
+    const previous = this.#recovering ?? Promise.resolve();
+    const recovered = previous.catch(() => undefined).then(() => this.#recover(source));
+    this.#recovering = recovered;
+    await recovered;
+  }
+
+  async #recover(source: CaptureSource | undefined): Promise<void> {
+    const old = this.#session;
+    if (!old.isLost && !source) return;
+    if (!source && !this.#job.recoverable) {
       throw new Error(
         'Capture: the weights were lost with the device, because of recoverable: false. ' +
           'Pass the model, loaded again, to recover().',
       );
     }
-    if (this.#lost && !source) kept?.restore();
-    runner.dispose();
-    kept?.release();
-    if (this.#lost && access) await restartBackend(access);
-    if (source) this.#job = {...this.#job, source: openSource(source)};
-    this.#state = await inTurn(() => start(this.#job));
-    this.#lost = undefined;
-    this.#watchDevice();
+    if (old.isLost) {
+      if (!source) old.kept?.restore();
+      old.retire();
+      if (old.access) await restartBackend(old.access);
+    }
+    const job = source ? {...this.#job, source: openSource(source)} : this.#job;
+    const session = await openSession(job);
+    old.retire();
+    this.#job = job;
+    this.#session = session;
+    if (this.#isDisposed) session.retire();
   }
 
-  /** Frees all that the capture owns. The model stays as it is; predictions on their way still arrive. */
+  /** Frees all that the capture owns, when what is on its way has arrived. The model stays as it is. */
   dispose(): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.#state.runner.dispose();
-    this.#state.kept?.release();
+    this.#session.retire();
   }
 
-  #watchDevice(): void {
-    const {access} = this.#state;
-    void access?.device.lost.then((info) => {
-      if (this.#state.access === access) this.#lost = info;
-    });
-  }
-
-  #use(): State {
+  #use(): Session {
     if (this.#isDisposed) throw new Error('Capture: it is disposed. Capture the model again.');
-    if (this.#lost) throw new Error(lostMessage(this.#lost));
-    return this.#state;
-  }
-
-  async #unlessLost<Result>(run: () => Promise<Result>): Promise<Result> {
-    try {
-      return await run();
-    } catch (error) {
-      await Promise.resolve(); // a mapping fails just before the loss is told
-      if (this.#lost && !(error instanceof Error && error.message === lostMessage(this.#lost))) {
-        throw new Error(lostMessage(this.#lost), {cause: error});
-      }
-      throw error;
-    }
+    return this.#session;
   }
 }
-
-const lostMessage = ({reason, message}: GPUDeviceLostInfo): string =>
-  `Capture: the GPU device was lost (${reason}: ${message}). Call recover() to record again on a new device.`;

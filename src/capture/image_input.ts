@@ -87,11 +87,32 @@ const isImageData = (source: ImageSource): source is ImageData =>
   typeof ImageData !== 'undefined' && source instanceof ImageData;
 
 /** Width and height in pixels, of whatever kind of image. */
-export function sizeOf(source: ImageSource): {width: number; height: number} {
+function sizeOf(source: ImageSource): {width: number; height: number} {
   if ('videoWidth' in source) return {width: source.videoWidth, height: source.videoHeight};
   if ('naturalWidth' in source) return {width: source.naturalWidth, height: source.naturalHeight};
   if ('displayWidth' in source) return {width: source.displayWidth, height: source.displayHeight};
   return {width: source.width, height: source.height};
+}
+
+/** Its size in pixels. @throws where it is no image at all, is empty, or has fewer bytes than pixels. */
+export function checkImage({name}: NamedSpec, source: ImageSource): {width: number; height: number} {
+  const {width, height} = sizeOf(source);
+  if (typeof width !== 'number' || typeof height !== 'number') {
+    const {constructor} = source as object;
+    throw new Error(
+      `Capture: input '${name}' is a ${constructor.name}. It takes a tensor, a GPUBuffer, a Float32Array, Int32Array, Uint8Array or ` +
+        'Uint8ClampedArray, an image, or {data, width, height}.',
+    );
+  }
+  if (width === 0 || height === 0)
+    throw new Error(`Capture: the image for input '${name}' is empty. Wait until it has loaded.`);
+  if (isPixelData(source) && source.data.length !== 4 * width * height) {
+    throw new Error(
+      `Capture: the image for input '${name}' is ${width}×${height}, so ${4 * width * height} bytes of RGBA, ` +
+        `but it has ${source.data.length}.`,
+    );
+  }
+  return {width, height};
 }
 
 interface Upload {
@@ -127,10 +148,12 @@ export class ImageInput {
 
   /** Uploads the image; the returned function encodes the dispatch that fills the input. */
   stage(source: ImageSource): (pass: GPUComputePassEncoder) => void {
-    const {width, height} = sizeOf(source);
-    if (width === 0 || height === 0) {
+    const {width, height} = checkImage(this.#spec, source);
+    const most = this.#device.limits.maxTextureDimension2D;
+    if (width > most || height > most) {
       throw new Error(
-        `Capture: the image for input '${this.#spec.name}' is empty. Wait until it has loaded.`,
+        `Capture: the image for input '${this.#spec.name}' is ${width}×${height}, but textures of this device have at most ${most} ` +
+          'pixels on a side. Make it smaller.',
       );
     }
     const upload = this.#uploadOf(width, height);

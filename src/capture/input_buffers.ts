@@ -1,13 +1,15 @@
 /** The input buffers of a capture, and the ways into them. */
 import * as tf from '@tensorflow/tfjs-core';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
-import {ImageInput, type ImageOptions} from './image_input.js';
+import {checkImage, ImageInput, type ImageOptions} from './image_input.js';
 import {bytesOf, type CaptureInput, gpuValues, isArrayInput, type NamedSpec, writeTensor} from './values.js';
 
 /** What still has to be encoded before the steps. */
 export interface StagedInputs {
   readonly copies: readonly ((encoder: GPUCommandEncoder) => void)[];
   readonly dispatches: readonly ((pass: GPUComputePassEncoder) => void)[];
+  /** Names of inputs that are GPUBuffers of the caller's, of which nobody knows whether they can be copied. */
+  readonly foreign: readonly string[];
 }
 
 /**
@@ -45,6 +47,7 @@ export class InputBuffers {
     }
     const copies: ((encoder: GPUCommandEncoder) => void)[] = [];
     const dispatches: ((pass: GPUComputePassEncoder) => void)[] = [];
+    const foreign: string[] = [];
     this.#specs.forEach((spec, i) => {
       const input = inputs[i] as CaptureInput; // The length was compared above.
       const target = this.bufferAt(i);
@@ -55,11 +58,13 @@ export class InputBuffers {
         if (copy) copies.push(copy);
       } else if (input instanceof GPUBuffer) {
         copies.push(bufferCopy(spec, input, target));
+        foreign.push(spec.name);
       } else {
+        checkImage(spec, input); // before its spec is blamed
         dispatches.push(this.#imageInput(i, spec).stage(input));
       }
     });
-    return {copies, dispatches};
+    return {copies, dispatches, foreign};
   }
 
   destroy(): void {
@@ -76,7 +81,8 @@ export class InputBuffers {
   }
 }
 
-function bufferCopy(
+/** Encodes a copy of the caller's buffer. @throws where its size or usage does not allow one. */
+export function bufferCopy(
   spec: NamedSpec,
   source: GPUBuffer,
   target: GPUBuffer,

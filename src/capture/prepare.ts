@@ -1,7 +1,9 @@
 /** From a source and example inputs to something that runs predictions: a replay, segments, or the source itself. */
 import * as tf from '@tensorflow/tfjs-core';
+import {isSoftware} from '../../kernels/webgpu/compile.js';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
 import type {BackendAccess} from '../../kernels/webgpu/backend_access.js';
+import {compileAhead} from '../compile_ahead.js';
 import type {RecordedWeight, Recording} from './commands.js';
 import {firstDifference} from './compare.js';
 import {watchingNodes} from './graph_access.js';
@@ -51,7 +53,9 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   }
   observeDevice(access.device);
   const {source, examples} = request;
-  const {graph} = source;
+  const {graph, sketch} = source;
+  // A CPU that plays the GPU compiles on the cores that wait for it: in Node, which polls, side by side took twice the time.
+  if (sketch && !isSoftware(access.device)) await compileAhead(access, () => sketch(examples.map(tensorOf)));
   const recorded = await (graph
     ? watchingNodes(graph.graph, (nodeAtWork) => recordTwice(access, {run: source.run, nodeAtWork}, examples))
     : recordTwice(access, {run: source.run}, examples));
@@ -64,6 +68,9 @@ export async function prepare(access: BackendAccess, request: PrepareRequest): P
   if (!graph) return {mode: 'plain', reason: `${reason}, and only a GraphModel can be cut there`};
   return prepareSegments(access, {request, graph, ops: recorded.ops});
 }
+
+/** The caller's, or its scope's, to dispose. */
+const tensorOf = ({values, shape, dtype}: HostValues): tf.Tensor => tf.tensor(values, [...shape], dtype);
 
 function listOf(ops: readonly HostOp[]): string {
   const byOp = new Map<string, HostOp[]>();
@@ -138,7 +145,7 @@ async function prepareSegments(
       continue;
     }
     const replay = await buildReplay(access, recorded.program, request);
-    const rest = await restAfter(access, replay, {request, parts, cut});
+    const rest = await orDispose(replay, () => restAfter(access, replay, {request, parts, cut}));
     const hostOps = [...new Set(found.map(({op}) => op))];
     return {mode: 'segments', reason: reason(), replay, weights: recorded.recording.weights, rest, hostOps};
   }
@@ -170,6 +177,16 @@ async function buildReplay(
   {specs, options}: PrepareRequest,
 ): Promise<Replay> {
   const replay = new Replay(access, program, specs, options);
-  await replay.settle();
+  await orDispose(replay, () => replay.settle());
   return replay;
+}
+
+/** What `run` gives; where it fails, nobody gets the replay. */
+async function orDispose<Result>(replay: Replay, run: () => Promise<Result>): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    replay.dispose();
+    throw error;
+  }
 }

@@ -51,14 +51,16 @@ export async function mapStaging(
   {offsets, sizes}: ReadLayout,
 ): Promise<tf.TypedArray[]> {
   await staging.mapAsync(GPUMapMode.READ);
-  const bytes = staging.getMappedRange();
-  const arrays = readables.map(({dtype}, i) => {
-    const start = offsets[i] ?? 0;
-    const values = bytes.slice(start, start + (sizes[i] ?? 0));
-    return tf.util.convertBackendValuesAndArrayBuffer(values, dtype) as tf.TypedArray; // strings are never captured
-  });
-  staging.unmap();
-  return arrays;
+  try {
+    const bytes = staging.getMappedRange();
+    return readables.map(({dtype}, i) => {
+      const start = offsets[i] ?? 0;
+      const values = bytes.slice(start, start + (sizes[i] ?? 0));
+      return tf.util.convertBackendValuesAndArrayBuffer(values, dtype) as tf.TypedArray; // strings are never captured
+    });
+  } finally {
+    staging.unmap();
+  }
 }
 
 /** All tensors' values, with one mapping for those on the GPU. */

@@ -22,6 +22,9 @@ export interface KeepRequest {
   readonly copy: boolean;
 }
 
+/** Shared by all captures of a model. What a tensor holds never changes. */
+const knownCopies = new WeakMap<object, WeakRef<tf.TypedArray>>();
+
 /** Staging memory for one read; more than one is needed for large models only. */
 const BYTES_AT_ONCE = 64 * 2 ** 20;
 
@@ -30,9 +33,20 @@ export async function keepWeights(
   {recorded, owned, copy}: KeepRequest,
 ): Promise<KeptWeights> {
   for (const {dataId} of recorded) access.pin(dataId);
-  const dataIds = new Set([...recorded.map(({dataId}) => dataId), ...owned.map(({dataId}) => dataId)]);
-  const copies = copy ? await copyWeights(access, [...dataIds]) : new Map<object, tf.TypedArray>();
   let isReleased = false;
+  const release = (): void => {
+    if (isReleased) return;
+    isReleased = true;
+    for (const {dataId} of recorded) access.unpin(dataId);
+  };
+  const dataIds = new Set([...recorded, ...owned].map(({dataId}) => dataId));
+  let copies = new Map<object, tf.TypedArray>();
+  try {
+    if (copy) copies = await copyWeights(access, [...dataIds]);
+  } catch (error) {
+    release();
+    throw error;
+  }
   return {
     bytes: recorded.reduce((total, {buffer}) => total + (buffer?.size ?? 0), 0),
     restore: () => {
@@ -41,11 +55,7 @@ export async function keepWeights(
         if (data) data.values ??= values;
       }
     },
-    release: () => {
-      if (isReleased) return;
-      isReleased = true;
-      for (const {dataId} of recorded) access.unpin(dataId);
-    },
+    release,
   };
 }
 
@@ -55,6 +65,9 @@ async function copyWeights(
 ): Promise<Map<object, tf.TypedArray>> {
   const copies = new Map<object, tf.TypedArray>();
   const onGPU = dataIds.flatMap((dataId) => {
+    const known = knownCopies.get(dataId)?.deref();
+    if (known) copies.set(dataId, known);
+    if (known) return [];
     const data = access.tensorMap.has(dataId) ? access.tensorMap.get(dataId) : undefined;
     if (!data || data.values || !(data.resource instanceof GPUBuffer)) return [];
     const {dtype, shape, resource} = data;
@@ -71,7 +84,9 @@ async function copyWeights(
     );
     batch.forEach(({dataId}, i) => {
       const array = values[i];
-      if (array) copies.set(dataId, array);
+      if (!array) return;
+      copies.set(dataId, array);
+      knownCopies.set(dataId, new WeakRef(array));
     });
   }
   return copies;

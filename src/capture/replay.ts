@@ -101,22 +101,20 @@ export class Replay {
 
   /** Submits one prediction. The tensors are new ones, copied out of the capture's buffers; dispose them. */
   tensors(inputs: readonly CaptureInput[]): tf.Tensor[] {
-    const before = this.#inputs.write(inputs);
-    const {device} = this.#access;
-    const steps = this.#commands ?? this.#encodeSteps();
-    const after = device.createCommandEncoder();
-    const tensors = this.#outputs.map(({shape, dtype, from}, i) => {
-      // In main memory, where ops that take shapes or indices look for them.
-      if (from.kind === 'values') return tf.tensor(from.values, [...shape], dtype);
-      const {tensor, buffer} = this.#access.makeTensor(shape, dtype);
-      const source = this.#locations[i];
-      const size = this.#layout.sizes[i] ?? 0;
-      if (source && size > 0) after.copyBufferToBuffer(source.buffer, source.offset, buffer, 0, size);
-      return tensor;
-    });
-    this.#submit(before, [steps, after.finish()]);
-    this.#commands = this.#encodeSteps();
-    return tensors;
+    return this.#submitForTensors(this.#inputs.write(inputs));
+  }
+
+  /** As `tensors`. @throws besides where a GPUBuffer among the inputs could not be copied. */
+  async tensorsAsync(inputs: readonly CaptureInput[]): Promise<tf.Tensor[]> {
+    const staged = this.#inputs.write(inputs);
+    const {result, checked} = this.#watchCopies(staged, () => this.#submitForTensors(staged));
+    try {
+      await checked;
+      return result;
+    } catch (error) {
+      tf.dispose(result);
+      throw error;
+    }
   }
 
   /** Submits and reads back one prediction. Waits first where as many are in flight as there may be. */
@@ -124,11 +122,13 @@ export class Replay {
     const taken = this.#staging.take();
     const slot = taken instanceof Promise ? await taken : taken;
     try {
-      const before = this.#inputs.write(inputs);
-      this.#submit(before, [slot.commands ?? this.#encodeSteps(slot.staging)]);
+      const staged = this.#inputs.write(inputs);
+      const steps = slot.commands ?? this.#encodeSteps(slot.staging);
+      slot.commands = undefined;
+      const {checked} = this.#watchCopies(staged, () => this.#submit(staged, [steps]));
       const mapped = mapStaging(slot.staging, this.#outputs, this.#layout);
       slot.commands = this.#encodeSteps(slot.staging);
-      const values = await mapped;
+      const [values] = await Promise.all([mapped, checked]);
       return values.map((array, i) => {
         const from = this.#outputs[i]?.from;
         return from?.kind === 'values' ? from.values.slice() : array;
@@ -141,6 +141,57 @@ export class Replay {
   dispose(): void {
     this.#staging.destroy();
     for (const owned of this.#owned) owned.destroy();
+  }
+
+  #submitForTensors(staged: StagedInputs): tf.Tensor[] {
+    const steps = this.#commands ?? this.#encodeSteps();
+    const after = this.#access.device.createCommandEncoder();
+    const tensors: tf.Tensor[] = [];
+    try {
+      this.#outputs.forEach((output, i) => {
+        const {tensor, buffer} = this.#makeOutput(output);
+        tensors.push(tensor);
+        const source = this.#locations[i];
+        const size = this.#layout.sizes[i] ?? 0;
+        if (buffer && source && size > 0)
+          after.copyBufferToBuffer(source.buffer, source.offset, buffer, 0, size);
+      });
+      this.#commands = undefined;
+      this.#submit(staged, [steps, after.finish()]);
+    } catch (error) {
+      tf.dispose(tensors);
+      throw error;
+    }
+    this.#commands = this.#encodeSteps();
+    return tensors;
+  }
+
+  /** In main memory where its values are known there, because ops that take shapes or indices look for them there. */
+  #makeOutput({shape, dtype, from}: RecordedOutput): {tensor: tf.Tensor; buffer: GPUBuffer | undefined} {
+    if (from.kind === 'buffer') return this.#access.makeTensor(shape, dtype);
+    return {tensor: tf.tensor(from.values.slice(), [...shape], dtype), buffer: undefined};
+  }
+
+  /**
+   * A GPUBuffer that cannot be copied, being destroyed, mapped, or of another device, makes the whole submit void, and what was
+   * predicted before would be read instead. WebGPU tells that later.
+   */
+  #watchCopies<Result>(
+    {foreign}: StagedInputs,
+    submit: () => Result,
+  ): {result: Result; checked: Promise<void> | undefined} {
+    if (foreign.length === 0) return {result: submit(), checked: undefined};
+    const {device} = this.#access;
+    device.pushErrorScope('validation');
+    let told: Promise<GPUError | null> | undefined;
+    try {
+      return {
+        result: submit(),
+        checked: (told = device.popErrorScope()).then((error) => refuse(foreign, error)),
+      };
+    } finally {
+      if (!told) void device.popErrorScope();
+    }
   }
 
   /** All steps and, where given, the read-back, in one command buffer, which can be submitted once. */
@@ -219,6 +270,14 @@ export class Replay {
     this.#owned.push(buffer);
     return buffer;
   }
+}
+
+function refuse(names: readonly string[], error: GPUError | null): void {
+  if (!error) return;
+  throw new Error(
+    `Capture: the GPUBuffer for input '${names.join("', '")}' cannot be copied. It must be of the capture's device, not mapped, ` +
+      `and not destroyed. WebGPU says: ${error.message}`,
+  );
 }
 
 function alignmentOf({limits}: GPUDevice): number {

@@ -29,7 +29,7 @@ export interface RunnerRequest {
   readonly image: ImageOptions;
 }
 
-interface Described {
+export interface Described {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: tf.DataType;
@@ -42,22 +42,27 @@ export async function openRunner(
   const {access, prepared, source, specs, examples, image} = request;
   if (prepared.mode === 'replay')
     return {runner: replayRunner(prepared.replay), outputs: prepared.replay.outputs};
-  const inputs = examples.map(({values, shape, dtype}) => tf.tensor(values, [...shape], dtype));
   const replay = prepared.mode === 'segments' ? prepared.replay : undefined;
   const {graph} = source;
-  const plain =
-    access && graph && !replay
-      ? await levelRun(access, graph, {feeds: graph.inputs, examples: inputs})
-      : source.run;
-  const run = prepared.mode === 'segments' ? prepared.rest : plain;
-  const before = replay ? replay.tensors(inputs) : inputs;
-  const {results, isAsync} = await runOnce(run, before);
-  const outputs = results.map(({name, tensor: {shape, dtype}}) => ({name, shape, dtype}));
-  tf.dispose([...results.map(({tensor}) => tensor), ...before, ...inputs]);
-  const feed = replay
-    ? (list: readonly CaptureInput[]) => replay.tensors(list)
-    : (list: readonly CaptureInput[]) => plainInputs(specs, list, image);
-  return {runner: new PlainRunner({access, run, isAsync, feed, replay}), outputs};
+  const owned = examples.map(({values, shape, dtype}) => tf.tensor(values, [...shape], dtype));
+  try {
+    const plain =
+      access && graph && !replay
+        ? await levelRun(access, graph, {feeds: graph.inputs, examples: owned})
+        : source.run;
+    const run = prepared.mode === 'segments' ? prepared.rest : plain;
+    const fed = replay ? replay.tensors(owned) : owned;
+    if (replay) owned.push(...fed);
+    const {results, isAsync} = await runOnce(run, fed);
+    owned.push(...results.map(({tensor}) => tensor));
+    const outputs = results.map(({name, tensor: {shape, dtype}}) => ({name, shape, dtype}));
+    const feed = replay
+      ? (list: readonly CaptureInput[]) => replay.tensors(list)
+      : (list: readonly CaptureInput[]) => plainInputs(specs, list, {access, image});
+    return {runner: new PlainRunner({access, run, isAsync, feed, replay}), outputs};
+  } finally {
+    tf.dispose(owned);
+  }
 }
 
 /** With everything disposed that it leaves behind. Nothing else may run meanwhile. */
@@ -81,7 +86,7 @@ function replayRunner(replay: Replay): Runner {
   return {
     isAsync: false,
     tensors: (inputs) => replay.tensors(inputs),
-    tensorsAsync: (inputs) => Promise.resolve(replay.tensors(inputs)),
+    tensorsAsync: (inputs) => replay.tensorsAsync(inputs),
     values: (inputs) => replay.values(inputs),
     dispose: () => replay.dispose(),
   };

@@ -4,6 +4,7 @@ import type {GraphModel} from '@tensorflow/tfjs-converter';
 import type {LayersModel} from '@tensorflow/tfjs-layers';
 import {latestTensorId} from '../own_tensors.js';
 import {graphOf, type ModelGraph} from './graph_access.js';
+import {cutNodes, type CutRequest} from './graph_cut.js';
 import type {NamedResult} from './record.js';
 import type {InputDType} from './values.js';
 
@@ -27,6 +28,8 @@ export interface OpenSource {
   /** Undefined for a function, which does not tell. */
   readonly declared: readonly DeclaredInput[] | undefined;
   readonly run: Run;
+  /** Runs as much as runs synchronously. Undefined for a function, which does not tell whether it does. */
+  readonly sketch: ((inputs: readonly tf.Tensor[]) => void) | undefined;
   /** All tensors the model owns; of a function they are found by recording it. */
   readonly weights: readonly tf.Tensor[];
   /** For a GraphModel: what it takes to run parts of it. */
@@ -59,6 +62,7 @@ function openFunction(run: TensorFunction): OpenSource {
     declared: undefined,
     weights: [],
     graph: undefined,
+    sketch: undefined,
     run: withOwnResults((inputs) => {
       const result = run(...inputs);
       return result instanceof Promise ? result.then(namedResults) : namedResults(result);
@@ -105,10 +109,29 @@ function openGraphModel(model: GraphModel): OpenSource {
   return {
     declared,
     run: runPart(names, outputs),
+    sketch: (inputs) => {
+      const fetches = graph ? synchronousPart({graph, inputs: names, outputs}) : outputs;
+      if (fetches.length > 0) model.execute(mapOf(names, inputs), [...fetches]);
+    },
     weights: Object.values(model.weights as Record<string, tf.Tensor[]>).flat(),
     graph: graph && {graph, inputs: names, outputs, runPart},
   };
 }
+
+/** Categories of ops that TF.js runs asynchronously. */
+const ASYNCHRONOUS: readonly string[] = ['control', 'dynamic'];
+
+/** The graph's outputs; or, where it has asynchronous ops, the nodes that stand before them. */
+function synchronousPart(part: Omit<CutRequest, 'host'>): readonly string[] {
+  const asynchronous = Object.values(part.graph.nodes).filter(({category}) =>
+    ASYNCHRONOUS.includes(category),
+  );
+  if (asynchronous.length === 0) return part.outputs;
+  return cutNodes({...part, host: new Set(asynchronous.map(({name}) => name))});
+}
+
+const mapOf = (names: readonly string[], inputs: readonly tf.Tensor[]): tf.NamedTensorMap =>
+  Object.fromEntries(names.map((name, i) => [name, inputs[i] as tf.Tensor]));
 
 /** Synchronous where the part allows it; TF.js says so only by refusing. */
 function runnerOf(model: GraphModel, feeds: readonly string[], fetches: readonly string[]): Run {
@@ -116,7 +139,7 @@ function runnerOf(model: GraphModel, feeds: readonly string[], fetches: readonly
     [results].flat().map((tensor, i) => ({name: fetches[i] ?? '', tensor}));
   let isAsync = false;
   return (inputs) => {
-    const map = Object.fromEntries(feeds.map((name, i) => [name, inputs[i] as tf.Tensor]));
+    const map = mapOf(feeds, inputs);
     if (!isAsync) {
       try {
         return named(model.execute(map, [...fetches]));
@@ -130,6 +153,11 @@ function runnerOf(model: GraphModel, feeds: readonly string[], fetches: readonly
 }
 
 function openLayersModel(model: LayersModel): OpenSource {
+  const apply = (inputs: readonly tf.Tensor[]): tf.Tensor | tf.Tensor[] => {
+    // Not predict(): that slices the batch first, and concatenates what it has sliced.
+    const one = inputs.length === 1 ? inputs[0] : undefined;
+    return model.apply(one ?? [...inputs], {training: false}) as tf.Tensor | tf.Tensor[];
+  };
   const declared = model.inputs.map(({shape, dtype}, i): DeclaredInput => ({
     name: model.inputNames[i] ?? `input${i}`,
     shape,
@@ -139,12 +167,10 @@ function openLayersModel(model: LayersModel): OpenSource {
     declared,
     weights: model.weights.map((weight) => weight.read()),
     graph: undefined,
-    // Not predict(): that slices the batch first, and concatenates what it has sliced.
-    run: withOwnResults((inputs) => {
-      const one = inputs.length === 1 ? inputs[0] : undefined;
-      const result = model.apply(one ?? [...inputs], {training: false}) as tf.Tensor | tf.Tensor[];
-      return [result].flat().map((tensor, i) => ({name: model.outputNames[i] ?? `output${i}`, tensor}));
-    }),
+    sketch: apply,
+    run: withOwnResults((inputs) =>
+      [apply(inputs)].flat().map((tensor, i) => ({name: model.outputNames[i] ?? `output${i}`, tensor})),
+    ),
   };
 }
 

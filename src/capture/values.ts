@@ -71,28 +71,43 @@ export function checkTensor({name, shape, dtype}: NamedSpec, tensor: tf.Tensor):
   }
 }
 
+type Encode = (encoder: GPUCommandEncoder) => void;
+
 /** Uploads `tensor` into `target`, or encodes a copy where it is on the GPU already. */
 export function writeTensor(
   access: BackendAccess,
   spec: NamedSpec,
   {tensor, target}: {tensor: tf.Tensor; target: GPUBuffer},
-): ((encoder: GPUCommandEncoder) => void) | undefined {
+): Encode | undefined {
   checkTensor(spec, tensor);
+  const written = writeData(access, spec, {tensor, target});
+  if (written) return written.copy;
+  // On another backend: a kernel of this one makes TF.js move it here.
+  const here = tf.clone(tensor);
+  try {
+    const moved = writeData(access, spec, {tensor: here, target});
+    if (!moved) throw new Error(`Capture: the tensor for input '${spec.name}' has no values.`);
+    return moved.copy;
+  } finally {
+    here.dispose();
+  }
+}
+
+/** Undefined where this backend has neither buffer nor values of the tensor. */
+function writeData(
+  access: BackendAccess,
+  spec: NamedSpec,
+  {tensor, target}: {tensor: tf.Tensor; target: GPUBuffer},
+): {copy: Encode | undefined} | undefined {
   const source = access.bufferOf(tensor);
   if (source) {
     access.flush(); // The commands that compute it may not be submitted yet.
-    return (encoder) => encoder.copyBufferToBuffer(source, 0, target, 0, bytesOf(spec));
+    return {copy: (encoder) => encoder.copyBufferToBuffer(source, 0, target, 0, bytesOf(spec))};
   }
   const values = access.valuesOf(tensor);
-  if (values) {
-    access.queue.writeBuffer(target, 0, gpuValues(spec, values as ArrayInput) as GPUAllowSharedBufferSource);
-    return undefined;
-  }
-  // On another backend: a kernel of this one makes TF.js move it here.
-  const here = tf.clone(tensor);
-  const action = writeTensor(access, spec, {tensor: here, target});
-  here.dispose();
-  return action;
+  if (!values) return undefined;
+  access.queue.writeBuffer(target, 0, gpuValues(spec, values as ArrayInput) as GPUAllowSharedBufferSource);
+  return {copy: undefined};
 }
 
 /** A second set of values, to tell what follows from the inputs: the same numbers in reverse, floats scaled too. */

@@ -2,6 +2,7 @@
 import type {Constants} from '../../kernels/plan.js';
 import type {DeviceModel} from '../../kernels/webgpu/device_model.js';
 import type {BlockPlan, DispatchPlan} from '../../kernels/webgpu/explain.js';
+import type {FusionNotTaken} from '../../kernels/webgpu/explain_fusions.js';
 
 /** A plan, and how often the model has it; names of the blocks' nodes where they are known. */
 export interface ExplainedBlock {
@@ -73,7 +74,13 @@ function blockText({plan, count, at}: ExplainedBlock): readonly string[] {
     ...(at.length > 0 ? [`  ${at.join(', ')}`] : []),
     ...[...measured, ...verdict].map((line) => `  ${line}`),
     ...plan.dispatches.flatMap(dispatchText),
+    ...plan.notFused.map(notFusedText),
   ];
+}
+
+function notFusedText({kernel, stages, apart, fused, reason}: FusionNotTaken): string {
+  const best = fused ? `, in one ${us(fused.estimate.total)} (${tileText(fused.tile)})` : '';
+  return `  · not ${kernel}, ${stages} in one dispatch: ${reason}; apart ${us(apart)}${best}`;
 }
 
 function dispatchText(dispatch: DispatchPlan): readonly string[] {

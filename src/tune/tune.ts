@@ -80,6 +80,7 @@ const within = ({limits, ...figures}: DeviceModel, own: DeviceLimits): DeviceMod
   limits: {
     maxComputeInvocationsPerWorkgroup: Math.min(limits.maxComputeInvocationsPerWorkgroup, own.maxComputeInvocationsPerWorkgroup), // prettier-ignore
     maxComputeWorkgroupStorageSize: Math.min(limits.maxComputeWorkgroupStorageSize, own.maxComputeWorkgroupStorageSize), // prettier-ignore
+    ...(own.maxStorageBufferBindingSize === undefined ? {} : {maxStorageBufferBindingSize: own.maxStorageBufferBindingSize}), // prettier-ignore
     processors: own.processors,
   },
 });

@@ -1,6 +1,6 @@
 /** One kernel problem: which tiles are worth measuring, on which dispatches, and which of them wins. */
 import type {Constants, Dispatch, Plan} from '../../kernels/plan.js';
-import {sameTile} from '../../kernels/webgpu/candidates.js';
+import {rowOf, sameTile, type TiledKernel} from '../../kernels/webgpu/candidates.js';
 import {
   changedDispatches,
   type Choice,
@@ -40,6 +40,8 @@ const WORTH_MEASURING = 2.5;
 const MOST_TILES = 12;
 /** Of tiles with the same estimate so many are enough, or variants of one would crowd out all others. */
 const MOST_ALIKE = 3;
+/** Of each form, as Winograd's and the others of a convolution, so many have a place if they are worth one. */
+const LEAST_OF_FORM = 3;
 /** The same problem behind other activations or in front of other stages: so many of them count. */
 const MOST_SETTINGS = 3;
 /** A tile must beat the planner's by this to replace it; less is noise. */
@@ -53,6 +55,18 @@ const WARM_UP_MS = 50;
 /** By the estimate, which then says nothing about which is better; `ranked` is in its order. */
 const isAlike = (one: TileEstimate, earlier: TileEstimate | undefined): boolean =>
   earlier !== undefined && one.estimate.total < 1.001 * earlier.estimate.total;
+
+/** The first of `ranked`, those of every form among them. */
+function firstOf(ranked: readonly TileEstimate[], kernel: TiledKernel): readonly TileEstimate[] {
+  const {formOf} = rowOf(kernel);
+  const placesOf = new Map<string, number>();
+  return ranked.filter(({tile}, at) => {
+    const form = formOf?.(tile) ?? '';
+    const earlier = placesOf.get(form) ?? 0;
+    placesOf.set(form, earlier + 1);
+    return at < MOST_TILES || (formOf !== undefined && earlier < LEAST_OF_FORM);
+  });
+}
 
 export function posedBy(plans: readonly Plan[], tiling: Tiling): readonly Posed[] {
   const posed = new Map<string, {choice: Choice; plans: Plan[]}>();
@@ -76,9 +90,10 @@ export function contestOf({choice, plans}: Posed, tiling: Tiling, device: Device
   const best = ranked[0]?.estimate.total ?? 0;
   const worth = ranked
     .filter(({estimate}) => estimate.total <= WORTH_MEASURING * best)
-    .filter((one, at) => !isAlike(one, ranked[at - MOST_ALIKE]))
-    .slice(0, MOST_TILES);
-  const others = worth.map(({tile}) => tile).filter((tile) => !sameTile(tile, choice.tile));
+    .filter((one, at) => !isAlike(one, ranked[at - MOST_ALIKE]));
+  const others = firstOf(worth, choice.kernel)
+    .map(({tile}) => tile)
+    .filter((tile) => !sameTile(tile, choice.tile));
   const tiles = [choice.tile, ...others];
   const settings = new Map<string, Setting>();
   for (const {block, input} of plans) {

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {parseBindings} from '../../kernels/webgpu/observed_device.js';
-import {missingFields} from '../../kernels/webgpu/backend_access.js';
+import {isKnownBackend, missingFields} from '../../kernels/webgpu/backend_access.js';
 import {type Block, runBlock, traceBlock} from '../../ops/index.js';
 import {spatialStage} from '../../ops/stages/make.js';
 import {capture} from '../../src/capture/index.js';
@@ -44,6 +44,7 @@ onBackend('webgpu', 'access to the backend', () => {
   it('finds all private fields, and names each that is not there', () => {
     const backend = tf.backend();
     expect(missingFields(backend)).toEqual([]);
+    expect(isKnownBackend(backend)).toBeTrue();
     const looked: string[] = [];
     const watching = new Proxy(backend, {
       get: (target, name) => {
@@ -59,6 +60,7 @@ onBackend('webgpu', 'access to the backend', () => {
         get: (target, asked) => (asked === name ? undefined : (Reflect.get(target, asked) as unknown)),
       });
       expect(missingFields(without)).withContext(name).toContain(name);
+      expect(isKnownBackend(without)).withContext(name).toBeFalse();
     }
   });
 

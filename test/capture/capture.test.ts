@@ -267,6 +267,29 @@ onBackend('webgpu', 'capture', () => {
     expect(results.map((values) => values[0]?.[0])).toEqual(numbers.map((n) => n * n));
   });
 
+  it('waits for no read-back of an earlier prediction', async () => {
+    captured = await capture((x: tf.Tensor) => tf.square(x), {shape: [2], dtype: 'float32'}, {inFlight: 2});
+    const {device} = tf.backend() as WebGPUBackend;
+    const create = device.createBuffer.bind(device);
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let readBacks = 0;
+    spyOn(device, 'createBuffer').and.callFake((descriptor) => {
+      const buffer = create(descriptor);
+      if (descriptor.label !== 'capture read-back' || readBacks++ > 0) return buffer;
+      const mapAsync = buffer.mapAsync.bind(buffer);
+      buffer.mapAsync = (...args) => held.then(() => mapAsync(...args));
+      return buffer;
+    });
+    const slow = captured.predictAsync(new Float32Array([3, 3]));
+    for (const n of [4, 5, 6]) {
+      expect(captured.isReady).toBeTrue();
+      expect((await captured.predictAsync(new Float32Array([n, n])))[0]?.[0]).toBe(n * n);
+    }
+    release();
+    expect((await slow)[0]?.[0]).toBe(9);
+  });
+
   it('keeps predictions in flight apart, whatever their inputs are', async () => {
     const run = (x: tf.Tensor): tf.Tensor => tf.square(x);
     captured = await capture(run, {shape: [4], dtype: 'float32'}, {inFlight: 4});

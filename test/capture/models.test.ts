@@ -1,5 +1,6 @@
 /** Models, captured: graph models with and without ops on the CPU, layers models, blocks, trained models. */
 import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {layers, sequential} from '@tensorflow/tfjs-layers';
 import type {GraphModel} from '@tensorflow/tfjs-converter';
 import {runBlock, traceBlock, type Block, BLOCK_SPECS} from '../../ops/index.js';
@@ -16,6 +17,13 @@ import {BOXES, detector, expectReplayEquals, expectSameBits, valuesOf} from './s
 
 const FLOATS = {T: {type: 'DT_FLOAT'}};
 
+/** Only on a GPU are pipelines compiled ahead. Undone by the returned function. */
+function pretendHardware(device: GPUDevice): () => void {
+  const value = {vendor: 'nvidia', architecture: '', device: '', description: ''};
+  Object.defineProperty(device, 'adapterInfo', {value, configurable: true});
+  return () => void Reflect.deleteProperty(device, 'adapterInfo');
+}
+
 onBackend('webgpu', 'capture of models', () => {
   let make: ReturnType<typeof seededTensors>;
   let captured: Capture | undefined;
@@ -26,6 +34,67 @@ onBackend('webgpu', 'capture of models', () => {
   afterEach(() => {
     captured?.dispose();
     captured = undefined;
+  });
+
+  it('compiles all pipelines side by side before it records, stock and fused', async () => {
+    const shape = [1, 10, 12, 4]; // a size that no other spec compiles for
+    const stock = sequential({
+      layers: [
+        layers.depthwiseConv2d({
+          inputShape: shape.slice(1),
+          kernelSize: 3,
+          padding: 'same',
+          activation: 'relu6',
+        }),
+        layers.conv2d({filters: 20, kernelSize: 1, activation: 'relu'}),
+        layers.globalAveragePooling2d({}),
+      ],
+    });
+    const fused = await fuse(stock);
+    const {device} = tf.backend() as WebGPUBackend;
+    const restore = pretendHardware(device);
+    const oneByOne = spyOn(device, 'createComputePipeline').and.callThrough();
+    const aside = spyOn(device, 'createComputePipelineAsync').and.callThrough();
+    const x = make(shape);
+    const records = {
+      stock: () => capture(stock, {shape, dtype: 'float32'}),
+      fused: () => fused.capture({shape, dtype: 'float32'}),
+    };
+    for (const [name, record] of Object.entries(records)) {
+      aside.calls.reset();
+      const one = await record();
+      expect(one.mode).withContext(name).toBe('replay');
+      expect(aside).withContext(name).toHaveBeenCalled();
+      expect(oneByOne).withContext(name).not.toHaveBeenCalled();
+      await expectReplayEquals(
+        one,
+        (input) => [(name === 'stock' ? stock : fused).predict(input)].flat() as tf.Tensor[],
+        [x],
+      );
+      one.dispose();
+    }
+    restore();
+    x.dispose();
+    fused.dispose();
+    stock.dispose();
+  });
+
+  it('compiles ahead what stands before ops on the CPU', async () => {
+    const {device} = tf.backend() as WebGPUBackend;
+    const model = await loadSmallGraph(detector());
+    const specs = {
+      boxes: {shape: [BOXES, 4], dtype: 'float32'},
+      scores: {shape: [BOXES], dtype: 'float32'},
+    } as const;
+    const restore = pretendHardware(device);
+    const {before, after} = await measureMemory(async () => {
+      const one = await capture(model, specs);
+      expect(one.mode).toBe('segments');
+      one.dispose();
+    });
+    expect(after).toEqual(before);
+    restore();
+    model.dispose();
   });
 
   it('splits a graph at an op on the CPU', async () => {

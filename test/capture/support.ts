@@ -1,6 +1,8 @@
 /** What the capture suites share. */
 import * as tf from '@tensorflow/tfjs-core';
+import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Capture} from '../../src/capture/index.js';
+import {watchGrowth} from '../support/memory_growth.js';
 import {placeholder, type SmallGraph} from '../support/small_graphs.js';
 
 const bits = (array: tf.TypedArray): Uint8Array =>
@@ -64,4 +66,17 @@ export function detector(): SmallGraph {
     },
     outputs: ['result', 'sure'],
   };
+}
+
+/** GPUBuffers that `run` makes and leaves. */
+export async function buffersLeft(run: () => Promise<void>): Promise<number> {
+  await run(); // fills TF.js's pool
+  const watch = watchGrowth((tf.backend() as WebGPUBackend).device);
+  try {
+    await watch.restart();
+    await run();
+    return (await watch.growth()).buffers;
+  } finally {
+    watch.stop();
+  }
 }

@@ -1,5 +1,6 @@
 /** What grows on the GPU and in TF.js from one moment to another. */
 import * as tf from '@tensorflow/tfjs-core';
+import {MethodHooks} from '../../src/capture/method_hooks.js';
 
 export interface Growth {
   readonly tensors: number;
@@ -21,7 +22,7 @@ export interface GrowthWatch {
 
 /** Hooks `device` until it is stopped. */
 export function watchGrowth(device: GPUDevice): GrowthWatch {
-  const create = device.createBuffer.bind(device);
+  const hooks = new MethodHooks();
   let isCounting = true;
   let [buffers, bufferBytes] = [0, 0];
   let before = {tensors: 0, bytes: 0};
@@ -29,7 +30,7 @@ export function watchGrowth(device: GPUDevice): GrowthWatch {
     buffers += sign;
     bufferBytes += sign * bytes;
   };
-  device.createBuffer = (descriptor) => {
+  hooks.replace(device, 'createBuffer', (create) => (descriptor) => {
     const buffer = create(descriptor);
     if (!isCounting) return buffer;
     count(1, descriptor.size);
@@ -40,7 +41,7 @@ export function watchGrowth(device: GPUDevice): GrowthWatch {
       destroy();
     };
     return buffer;
-  };
+  });
   return {
     restart: async () => {
       before = await memoryInUse();
@@ -63,7 +64,7 @@ export function watchGrowth(device: GPUDevice): GrowthWatch {
         isCounting = true;
       }
     },
-    stop: () => Reflect.deleteProperty(device, 'createBuffer'),
+    stop: () => hooks.remove(),
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * How the kernels read the block's input and write its output: four channels at a time, which needs channels in multiples of
  * four, or one by one. Each text defines readX, readResidual and writeOut over a row (a pixel) and a group of four channels.
+ * loadX(at) is for a kernel that has the address, in groups, of rows whose channels are a multiple of four.
  * Values are f32 in the kernels; x, residual and out may each be f16 in memory (X_F16, RESIDUAL_F16, OUT_F16).
  */
 
@@ -10,6 +11,8 @@ fn shuffled(channel: u32) -> u32 { return (channel % X_GROUPS) * (X_CHANNELS / X
 `;
 
 const vectorX = /* wgsl */ `
+fn loadX(at: u32) -> vec4f { return vec4f(x[at]); }
+
 fn readX(row: u32, c4: u32) -> vec4f {
   if (X_GROUPS > 1u) {
     var value = vec4f(0.0);
@@ -23,7 +26,7 @@ fn readX(row: u32, c4: u32) -> vec4f {
 }
 `;
 
-const vectorInput = shuffle + vectorX;
+export const vectorInput = shuffle + vectorX;
 
 /** Where a residual is spread over the channels: the one it gives to an output channel, RESIDUAL_CHANNELS for none. */
 const spread = /* wgsl */ `
@@ -58,7 +61,12 @@ export const vectorOutput = spread + vectorRows;
 /** X_CHANNELS, RESIDUAL_CHANNELS and OUT_CHANNELS are multiples of four. */
 export const vectorAccess = vectorInput + vectorOutput;
 
-const scalarRows = /* wgsl */ `
+const scalarX = /* wgsl */ `
+fn loadX(at: u32) -> vec4f {
+  let first = at * 4u;
+  return vec4f(f32(xScalars[first]), f32(xScalars[first + 1u]), f32(xScalars[first + 2u]), f32(xScalars[first + 3u]));
+}
+
 fn readX(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -66,7 +74,11 @@ fn readX(row: u32, c4: u32) -> vec4f {
   }
   return value;
 }
+`;
 
+export const scalarInput = shuffle + scalarX;
+
+const scalarRows = /* wgsl */ `
 fn readResidual(row: u32, c4: u32) -> vec4f {
   var value = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
@@ -83,4 +95,7 @@ fn writeOut(row: u32, c4: u32, value: vec4f) {
 }
 `;
 
-export const scalarAccess = shuffle + spread + scalarRows;
+export const scalarOutput = spread + scalarRows;
+
+/** Any channels. */
+export const scalarAccess = scalarInput + scalarOutput;

@@ -13,8 +13,9 @@
  * four loads a thread and leave half of the threads without work). One stage and two barriers a step beat two stages and one
  * barrier by a fifth: the index of the stage costs arithmetic.
  *
- * K is a multiple of four: the packed filter has zero rows where channels are not. readSource(row, k4) comes from one of the
- * two sources below.
+ * K is a multiple of four: the packed filter has zero rows where channels are not. Where the rows come from is said by one of the
+ * texts of matmul_sources.ts: what of a row serves all steps (originOf), what of a group of four k serves all rows (tapOf), and what is
+ * loaded for the two (readSource). Each thread stages the same rows at every step, so originOf is outside of the loop.
  */
 export const matmulText = /* wgsl */ `
 const THREADS_M = TILE_M / THREAD_M;
@@ -42,36 +43,29 @@ var<workgroup> xTile: array<vec2f, SPLIT_K * TILE_K * X_STRIDE>;  // [team][TILE
 // [team][TILE_K][TILE_N / 4]; behind the last step the sums of all teams but the first, [team − 1][thread][THREAD_M][THREAD_N / 4]
 var<workgroup> wTile: array<vec4f, max(SPLIT_K * TILE_K, (SPLIT_K - 1u) * TILE_M) * TILE_N4>;
 
-fn filter4(k: u32, n4: u32) -> vec4f {
+fn filter4(base: u32, k: u32, n4: u32) -> vec4f {
   if (COVERED_K > K && k >= K) { return vec4f(0.0); }
-  return weights[FILTER / 4u + k * N4 + select(n4, min(n4, N4 - 1u), N4 % TILE_N4 != 0u)];
-}
-
-fn source4(row: u32, k4: u32) -> vec4f {
-  if (COVERED_K > K && k4 * 4u >= K) { return vec4f(0.0); }
-  let own = select(row, min(row, M - 1u), M % TILE_M != 0u);
-  var value = readSource(own, k4);
-  if (HAS_SCALES) { value *= scales[(own / PIXELS) * (K / 4u) + k4]; }
-  return value;
+  return weights[base + k * N4 + select(n4, min(n4, N4 - 1u), N4 % TILE_N4 != 0u)];
 }
 
 // Loads this thread's share of one step: pairs of rows of the source, [X_LOADS][2], and vectors of the filter.
 fn fetch(
-  origin: vec3u,  // first row, k and n/4
+  begin: vec3u,  // filter, k and n/4
   thread: u32,
+  origins: ptr<function, array<Origin, X_LOADS * 2u>>,
   xNext: ptr<function, array<vec4f, X_LOADS * 2u>>,
   wNext: ptr<function, array<vec4f, W_LOADS>>,
 ) {
   // unroll i < X_LOADS
   {
-    let at = thread + i * TEAM;
-    (*xNext)[i * 2u] = source4(origin.x + at / TILE_K4 * 2u, origin.y / 4u + at % TILE_K4);
-    (*xNext)[i * 2u + 1u] = source4(origin.x + at / TILE_K4 * 2u + 1u, origin.y / 4u + at % TILE_K4);
+    let tap = tapOf(begin.y / 4u, (thread + i * TEAM) % TILE_K4);
+    (*xNext)[i * 2u] = readSource((*origins)[i * 2u], tap);
+    (*xNext)[i * 2u + 1u] = readSource((*origins)[i * 2u + 1u], tap);
   }
   // unroll i < W_LOADS
   {
     let at = thread + i * TEAM;
-    (*wNext)[i] = filter4(origin.y + at / TILE_N4, origin.z + at % TILE_N4);
+    (*wNext)[i] = filter4(begin.x, begin.y + at / TILE_N4, begin.z + at % TILE_N4);
   }
 }
 
@@ -95,10 +89,21 @@ fn main(
   let xBase = team * TILE_K * X_STRIDE;
   let wBase = team * TILE_K * TILE_N4;
 
+  let filterBase = filterOrigin(rowOrigin);
+
   var acc: array<vec4f, THREAD_M * THREAD_N4>;  // [THREAD_M][THREAD_N / 4]
+  var origins: array<Origin, X_LOADS * 2u>;
+  // unroll i < X_LOADS
+  {
+    // unroll second < 2
+    {
+      let row = rowOrigin + (thread + i * TEAM) / TILE_K4 * 2u + second;
+      origins[i * 2u + second] = originOf(select(row, min(row, M - 1u), M % TILE_M != 0u));
+    }
+  }
   var xNext: array<vec4f, X_LOADS * 2u>;
   var wNext: array<vec4f, W_LOADS>;
-  fetch(vec3u(rowOrigin, (part * TEAM_STEPS * SPLIT_K + team) * TILE_K, n4Origin), thread, &xNext, &wNext);
+  fetch(vec3u(filterBase, (part * TEAM_STEPS * SPLIT_K + team) * TILE_K, n4Origin), thread, &origins, &xNext, &wNext);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
     // unroll i < X_LOADS
@@ -120,7 +125,7 @@ fn main(
     workgroupBarrier();
     // The last step loads once more what it has: a branch here costs more.
     let next = part * TEAM_STEPS + min(step, TEAM_STEPS - 1u);
-    fetch(vec3u(rowOrigin, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &xNext, &wNext);
+    fetch(vec3u(filterBase, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &origins, &xNext, &wNext);
     // unroll k < TILE_K
     {
       var xReg: array<vec4f, THREAD_M / 4u>;
@@ -182,27 +187,5 @@ fn main(
       }
     }
   }
-}
-`;
-
-/** The source of a pointwise stage: a row is a pixel. */
-export const pixelSource = /* wgsl */ `
-fn readSource(row: u32, k4: u32) -> vec4f { return readX(row, k4); }
-`;
-
-/**
- * The source of a full convolution, gathered from the window of each output pixel (implicit im2col): k = (ky, kx, c). Each
- * tap's channels are padded to X_CHANNELS4 groups of four, in the filter as well.
- */
-export const windowSource = /* wgsl */ `
-fn readSource(row: u32, k4: u32) -> vec4f {
-  let tap = k4 / X_CHANNELS4;
-  let ox = row % OUT_WIDTH;
-  let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
-  let iy = i32(oy * STRIDE_H + (tap / KERNEL_W) * DILATION_H) - PAD_TOP;
-  let ix = i32(ox * STRIDE_W + (tap % KERNEL_W) * DILATION_W) - PAD_LEFT;
-  if (iy < 0 || ix < 0 || iy >= i32(IN_HEIGHT) || ix >= i32(IN_WIDTH)) { return vec4f(0.0); }
-  let image = row / (OUT_WIDTH * OUT_HEIGHT);
-  return readX((image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix), k4 % X_CHANNELS4);
 }
 `;
