@@ -117,10 +117,32 @@ export interface FlattenStage {
   readonly name: string;
 }
 
+/** Channels as a matrix of `groups` rows, turned: channel i of group g comes out at i · groups + g (ShuffleNet). */
+export interface ShuffleStage {
+  readonly op: 'shuffle';
+  readonly name: string;
+  readonly groups: number;
+}
+
 /** Zero channels appended until there are `channels` of them (BlazeFace's shortcut). */
 export interface PadChannelsStage {
   readonly op: 'padchannels';
   readonly name: string;
+  readonly channels: number;
+}
+
+/**
+ * `count` channels from `from` on, each `every`-th, put at `at`, `at + step`, … of `channels`, zeros elsewhere. In a shortcut whose
+ * main path is zero there, the sum joins two maps, with their channels in any of these orders (ShuffleNet V2's units).
+ */
+export interface SpreadStage {
+  readonly op: 'spread';
+  readonly name: string;
+  readonly from: number;
+  readonly every: number;
+  readonly count: number;
+  readonly at: number;
+  readonly step: number;
   readonly channels: number;
 }
 
@@ -136,7 +158,7 @@ export interface ResidualStage {
   readonly activation: Activation;
 }
 
-export type ShortcutStage = SpatialStage | PointwiseStage | PoolStage | PadChannelsStage;
+export type ShortcutStage = SpatialStage | PointwiseStage | PoolStage | PadChannelsStage | SpreadStage;
 export type Stage =
   | SpatialStage
   | PointwiseStage
@@ -148,6 +170,8 @@ export type Stage =
   | ConcatStage
   | PoolStage
   | PadChannelsStage
+  | SpreadStage
+  | ShuffleStage
   | MeanStage
   | FlattenStage
   | ResidualStage;

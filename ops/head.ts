@@ -1,6 +1,7 @@
 /**
  * The head of a network: [1×1 convolution], the mean over all pixels, [LayerNorm], up to three dense layers. The last one gives the
- * logits; what makes probabilities of them (softmax, sigmoid as an op of its own) stays outside.
+ * logits; what makes probabilities of them (softmax, sigmoid as an op of its own) stays outside. A mean alone is one too: TF.js
+ * exchanges the axes of the whole map first.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import {ACTIVATION_NAMES, type ActivationLike} from './activation.js';
@@ -60,7 +61,6 @@ export const headSpec: BlockSpec = {
     {name: 'dense', op: 'pointwise', optional: true},
     {name: 'flatten', op: 'flatten', optional: true},
   ],
-  anyOf: ['conv', 'norm', 'dense'],
   cases: [
     ...sizeCases,
     ...ACTIVATION_NAMES.map((activation) => makeCase(`dense, ${activation}`, classifier, {activation})),
@@ -73,6 +73,9 @@ export const headSpec: BlockSpec = {
       channels: 260,
     }),
     makeCase('conv and mean', (v) => [pointwiseStage('conv', 13, v.activation), MEAN, FLATTEN], {batch: 2}),
+    makeCase('mean', () => [MEAN, FLATTEN], {batch: 3, channels: 72}),
+    makeCase('mean, odd channels, as a map', () => [MEAN], {batch: 2, channels: 13}),
+    makeCase('mean of many pixels', () => [MEAN, FLATTEN], {height: 33, width: 17, batch: 2}),
     makeCase('mean and norm', () => [MEAN, norm(true), FLATTEN], {batch: 5, channels: 36}),
     makeCase('mean and norm, as a map', () => [MEAN, norm(false)], {channels: 7}),
     makeCase(

@@ -9,6 +9,7 @@ import {layerNormSpec} from './layer_norm.js';
 import {mbConvSpec} from './mb_conv.js';
 import {basicSpec, bottleneckSpec} from './res_net.js';
 import {separableSpec} from './separable.js';
+import {shuffleSpec} from './shuffle.js';
 import type {BlockSpec} from './spec.js';
 import {squeezeExciteSpec} from './squeeze_excite.js';
 import {uibSpec} from './uib.js';
@@ -23,6 +24,7 @@ export const BLOCK_SPECS: readonly BlockSpec[] = [
   fusedMBConvSpec,
   basicSpec,
   separableSpec,
+  shuffleSpec,
   feedForwardSpec,
   convSpec,
   squeezeExciteSpec,
@@ -45,6 +47,7 @@ export * from './reference.js';
 export * from './res_net.js';
 export * from './run.js';
 export * from './separable.js';
+export * from './shuffle.js';
 export * from './spec.js';
 export * from './squeeze_excite.js';
 export * from './trace.js';

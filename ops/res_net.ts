@@ -4,9 +4,9 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {ActivationLike} from './activation.js';
-import type {ShortcutStage, Stage} from './block.js';
+import type {ShortcutStage, SpreadStage, Stage} from './block.js';
 import {casesOf, makeCase, type Variation} from './cases.js';
-import type {BlockSpec} from './spec.js';
+import type {BlockCase, BlockSpec} from './spec.js';
 import {gateStage, givenStage, pointwiseStage, residualStage, spatialStage} from './stages/make.js';
 import {type OptionalWeights, runTyped, type SpatialConfig, WeightReader} from './typed.js';
 
@@ -65,6 +65,40 @@ const pooledShortcut = (v: Variation): readonly Stage[] => {
   return [...main, residualStage(shortcut, 'relu')];
 };
 
+const spread = (channels: number, of: Partial<SpreadStage>): SpreadStage => {
+  const places = {from: 0, every: 1, count: channels / 2, at: 0, step: 2};
+  return {op: 'spread', name: 'spread', ...places, channels, ...of};
+};
+
+/** ShuffleNet V2's units: the channels of both paths come out by turns, so a filter has zeros where the other path goes. */
+const shuffleUnit =
+  (of: Partial<SpreadStage> = {}) =>
+  (v: Variation): readonly Stage[] => [
+    ...bottleneck('depthwise', 'plain')(v).slice(0, -1),
+    pointwiseStage('expand', v.channels, 'relu', v.bias),
+    residualStage([spread(v.channels, of)]),
+  ];
+
+const shuffleCases: readonly BlockCase[] = [
+  makeCase('channels by turns', shuffleUnit(), {activation: 'relu'}),
+  makeCase('channels by turns, odd half', shuffleUnit(), {channels: 10, activation: 'relu', batch: 2}),
+  makeCase('every second channel, then the rest', shuffleUnit({every: 2, step: 1}), {activation: 'relu'}),
+  makeCase('the last half first', (v) => shuffleUnit({from: v.channels / 2, step: 1})(v), {channels: 24}),
+  makeCase(
+    'channels by turns, stride 2',
+    (v) => [
+      ...bottleneck('depthwise', 'plain')(v).slice(0, -1),
+      pointwiseStage('expand', v.channels * 2, 'relu'),
+      residualStage([
+        spatialStage('shortcut', {...v, group: 1, activation: 'linear'}),
+        pointwiseStage('shortcut2', v.channels, 'relu'),
+        spread(v.channels * 2, {at: 1}),
+      ]),
+    ],
+    {stride: 2, activation: 'relu'},
+  ),
+];
+
 export const bottleneckSpec: BlockSpec = {
   kind: 'BlockBottleneck',
   summary: 'reduce 1×1, convolution of any group width, gate, expand 1×1, add a shortcut, activation',
@@ -89,6 +123,7 @@ export const bottleneckSpec: BlockSpec = {
     makeCase('prelu after the add', bottleneck('full'), {activation: 'prelu'}),
     makeCase('depth-wise, prelu after the add', bottleneck('depthwise'), {activation: 'prelu'}),
     makeCase('pooled shortcut', pooledShortcut, {stride: 2}),
+    ...shuffleCases,
   ],
 };
 

@@ -52,22 +52,34 @@ function countingBy(precision: Precision): Pick<ConvertOptions, 'dispatches'> {
   return {dispatches: (block, input) => planFor(webgpu, block, input, precision).dispatches.length};
 }
 
+interface NodeDef {
+  readonly op: string;
+  readonly input?: readonly string[];
+  readonly attr?: object;
+}
+
 interface Topology {
-  readonly node: readonly {readonly op: string; readonly input?: readonly string[]; readonly attr?: object}[];
+  readonly node: readonly NodeDef[];
+  readonly library?: {readonly function?: readonly {readonly nodeDef?: readonly NodeDef[]}[]};
 }
 
 /** Precision is no property of a block but of how it is run; its node carries it to the kernel. */
 function withPrecision(artifacts: tf.io.ModelArtifacts, precision: Precision): tf.io.ModelArtifacts {
   const topology = artifacts.modelTopology as Topology; // The rewriter wrote it.
-  const node = topology.node.map((def) =>
-    BLOCK_KINDS.has(def.op) ? {...def, attr: {...def.attr, precision: textDef(precision)}} : def,
-  );
-  return {...artifacts, modelTopology: {...topology, node}};
+  const precise = (nodes: readonly NodeDef[]): readonly NodeDef[] =>
+    nodes.map((def) =>
+      BLOCK_KINDS.has(def.op) ? {...def, attr: {...def.attr, precision: textDef(precision)}} : def,
+    );
+  const bodies = topology.library?.function?.map((def) => ({...def, nodeDef: precise(def.nodeDef ?? [])}));
+  const library = {...topology.library, ...(bodies ? {function: bodies} : {})};
+  const written = {...topology, node: precise(topology.node), ...(topology.library ? {library} : {})};
+  return {...artifacts, modelTopology: written};
 }
 
 /** Every input of a block but the first is a weight. */
 function blockWeightsOf(model: GraphModel, {modelTopology}: tf.io.ModelArtifacts): readonly tf.Tensor[] {
-  const {node} = modelTopology as Topology;
-  const names = node.filter(({op}) => BLOCK_KINDS.has(op)).flatMap(({input = []}) => input.slice(1));
+  const {node, library} = modelTopology as Topology;
+  const nodes = [...node, ...(library?.function ?? []).flatMap(({nodeDef = []}) => nodeDef)];
+  const names = nodes.filter(({op}) => BLOCK_KINDS.has(op)).flatMap(({input = []}) => input.slice(1));
   return [...new Set(names)].flatMap((name) => model.weights[name] ?? []);
 }

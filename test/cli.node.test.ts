@@ -6,6 +6,8 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type * as tf from '@tensorflow/tfjs-core';
 import {writeModel} from '../src/node_models.js';
+import {refinement} from './support/body_loop.js';
+import {looped} from './support/frame_loop.js';
 import {TestGraph} from './support/test_graph.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -187,7 +189,7 @@ describe('block-fusion', () => {
   it('inspects a model for a person, progress apart', () => {
     const {status, out, err} = run('inspect', EMOTION);
     expect(status).toBe(0);
-    expect(out).toMatch(/8 blocks in \d+ stages, .* in no block\n\n\d+×\d+: \d+ block.*\n[├└]─ Block/);
+    expect(out).toMatch(/9 blocks in \d+ stages, .* in no block\n\n\d+×\d+: \d+ block.*\n[├└]─ Block/);
     expect(err).toContain('looking for blocks');
     expect(out).not.toContain('looking');
   });
@@ -195,7 +197,7 @@ describe('block-fusion', () => {
   it('explains the plans of a model without a GPU, the same before and after conversion', () => {
     const {status, out} = run('inspect', EMOTION, '--explain');
     expect(status).toBe(0);
-    expect(out).toMatch(/^device: NVIDIA H200.*\n8 blocks: estimate .* µs, waterline .* µs\n/);
+    expect(out).toMatch(/^device: NVIDIA H200.*\n9 blocks: estimate .* µs, waterline .* µs\n/);
     expect(out).toMatch(/· pointwise\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /);
     const converted = join(folder, 'out');
     expect(run('convert', EMOTION, converted).status).toBe(0);
@@ -222,7 +224,7 @@ describe('block-fusion', () => {
     expect(run('convert', EMOTION, out, '--verify')).toEqual(
       jasmine.objectContaining({
         status: 0,
-        out: jasmine.stringMatching(/largest difference .*\n.*8 blocks/),
+        out: jasmine.stringMatching(/largest difference .*\n.*9 blocks/),
       }),
     );
     expect(readdirSync(folder)).toEqual(['out']);
@@ -232,6 +234,20 @@ describe('block-fusion', () => {
     expect(run('convert', EMOTION, out).status).toBe(0);
     expect(readdirSync(folder)).toEqual(['out']);
   });
+
+  for (const [name, model, at] of [
+    ['in a function', refinement(), 'body/sum'],
+    ['between Enter and Exit', looped(), 'sum'],
+  ] as const)
+    it(`converts and verifies a loop ${name}`, async () => {
+      const [source, out] = [join(folder, 'model'), join(folder, 'out')];
+      await writeModel(source, model);
+      expect(run('convert', source, out, '--verify')).toEqual(
+        jasmine.objectContaining({status: 0, out: jasmine.stringMatching(/largest difference/)}),
+      );
+      expect(run('inspect', source).out).toContain(`BlockMBConv  ${at}`);
+      expect(run('inspect', out, '--explain').out).toContain(at);
+    });
 
   it('explains itself', () => {
     expect(run('--help').out).toContain('inspect MODEL');

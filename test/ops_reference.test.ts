@@ -80,6 +80,8 @@ const STAGES: readonly (readonly [string, readonly Stage[], Shape4D])[] = [
   ['average pool, same', [{op: 'pool', name: 'pool', mode: 'avg', kernel: [3, 3], stride: [2, 2], pad: 'same'}], [2, 6, 5, 3]],
   ['average pool, valid', [{op: 'pool', name: 'pool', mode: 'avg', kernel: [2, 2], stride: [2, 2], pad: 'valid'}], [1, 5, 5, 3]],
   ['padchannels', [{op: 'padchannels', name: 'widen', channels: 7}], [2, 3, 4, 5]],
+  ['shuffle', [{op: 'shuffle', name: 'shuffle', groups: 3}], [2, 3, 4, 12]],
+  ['spread', [{op: 'spread', name: 'spread', from: 1, every: 2, count: 2, at: 1, step: 3, channels: 6}], [2, 3, 4, 5]],
   ['residual, identity', [pointwiseStage('expand', 5), residualStage([], 'prelu')], [2, 3, 4, 5]],
   [
     'residual, projected',

@@ -1,9 +1,42 @@
 /** Typed ops of residual networks and of what stands between blocks, with the stages they stand for. */
-import {basicBlock, bottleneckBlock, feedForward, head, layerNorm, squeezeExcite} from '../ops/index.js';
+import {
+  basicBlock,
+  bottleneckBlock,
+  feedForward,
+  head,
+  layerNorm,
+  shuffleUnit,
+  squeezeExcite,
+} from '../ops/index.js';
 import {gateStage, givenStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {dense, type Row} from './ops_typed_row.js';
 
 export const RES_NET: readonly Row[] = [
+  {
+    name: 'shuffleUnit by default',
+    kind: 'BlockShuffle',
+    op: shuffleUnit,
+    input: [2, 5, 6, 12],
+    stages: [
+      spatialStage('reduce', {kernel: 1, group: 4, channels: 6, activation: 'relu'}),
+      {op: 'shuffle', name: 'shuffle', groups: 3},
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 6}),
+      spatialStage('expand', {kernel: 1, group: 2, channels: 12}),
+      residualStage([], 'relu'),
+    ],
+  },
+  {
+    name: 'shuffleUnit that strides, without its last convolution',
+    kind: 'BlockShuffle',
+    op: shuffleUnit,
+    options: {stride: 2, residual: false, activation: 'prelu'},
+    input: [1, 5, 6, 4],
+    stages: [
+      spatialStage('reduce', {kernel: 1, group: 2, channels: 6, activation: 'prelu'}),
+      {op: 'shuffle', name: 'shuffle', groups: 2},
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 6, stride: 2}),
+    ],
+  },
   {
     name: 'bottleneckBlock by default',
     kind: 'BlockBottleneck',

@@ -15,7 +15,7 @@ import {activationConstants, derivativeConstants, type PlainActivation} from './
 import {isKnownBackend} from './backend_access.js';
 import {recordAll} from './execute.js';
 import {type FilterGradientProblem, type LoweredGradient, lowerFilterGradient} from './lower_gradients.js';
-import {FLOAT_BYTES, gridOf} from './lowering.js';
+import {FLOAT_BYTES, gridOf, PLAIN_ROWS} from './lowering.js';
 
 /** By the problem's text; a network has some dozens. */
 const lowered = new Map<string, LoweredGradient>();
@@ -74,6 +74,7 @@ function lowerActivation({x, dy}: ActivationCall, activation: Activation & Plain
       X_CHANNELS: channels,
       OUT_CHANNELS: channels,
       RESIDUAL_CHANNELS: channels,
+      ...PLAIN_ROWS,
       M: size / channels,
       WORKGROUP: 64,
       ...(dy ? derivativeConstants(activation) : activationConstants('ACTIVATION', activation)),

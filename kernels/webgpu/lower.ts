@@ -9,7 +9,7 @@ import {pointwise, spatial} from './lower_convolutions.js';
 import {fusedRun} from './lower_fused.js';
 import {dense, mean, vectorsAlone} from './lower_head.js';
 import {blur, pool} from './lower_resampling.js';
-import {gate, grn, momentsOf, normalize} from './lower_statistics.js';
+import {gate, grn, meanInOne, momentsOf, normalize} from './lower_statistics.js';
 import {type Ending, Lowering, type Rows} from './lowering.js';
 import type {Tiling} from './tiling.js';
 
@@ -68,7 +68,10 @@ function lowerStage(
     case 'spatial':
       return spatial(lowering, stage, rows, ending, into);
     case 'mean':
-      return endVectors(lowering, mean(lowering, rows), ending, into);
+      return (
+        (ending.next === undefined ? meanInOne(lowering, rows, into) : undefined) ??
+        endVectors(lowering, mean(lowering, rows), ending, into)
+      );
     case 'layernorm':
       if (rows.vectors)
         return endVectors(lowering, {...rows, vectors: {...rows.vectors, norm: stage}}, ending, into);
@@ -92,18 +95,23 @@ function lowerStage(
       return join(lowering, rows, stage, into);
     case 'pool':
       return pool(lowering, stage, rows, into);
+    case 'shuffle':
+      return {...rows, shuffle: stage.groups};
     case 'flatten':
     case 'scale':
     case 'padchannels':
+    case 'spread':
       throw new Error(`A '${stage.op}' stage has no kernel in this place.`); // The specs allow none there.
   }
 }
 
 function shortcutOf(lowering: Lowering, residual: ResidualStage): Rows {
-  const step = (rows: Rows, stage: ShortcutStage): Rows =>
-    stage.op === 'padchannels'
-      ? {...rows, shape: [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels]}
-      : lowerStage(lowering, stage, rows, {}, undefined);
+  const step = (rows: Rows, stage: ShortcutStage): Rows => {
+    if (stage.op !== 'padchannels' && stage.op !== 'spread')
+      return lowerStage(lowering, stage, rows, {}, undefined);
+    const shape = [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels] as const;
+    return stage.op === 'spread' ? {...rows, shape, spread: stage} : {...rows, shape};
+  };
   return residual.given ? lowering.map : residual.shortcut.reduce(step, lowering.input);
 }
 

@@ -60,6 +60,7 @@ function commonConstants({stage, input, output}: FilterGradientProblem): Constan
   const [top, , left] = resolvePad(stage, input);
   return {
     X_CHANNELS: input[3],
+    X_GROUPS: 1,
     OUT_CHANNELS: stage.channels,
     GROUP: stage.group,
     HAS_BIAS: stage.bias,

@@ -86,11 +86,27 @@ export function sumsOf(
   const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
   const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);
   lowering.sweep('sum', rows, {
-    constants: {LANES, ROWS, SUM_PARTS, PIXELS: h * w, SQUARED: squared},
+    constants: {LANES, ROWS, SUM_PARTS, PIXELS: h * w, SQUARED: squared, IS_MEAN: false},
     buffers: {sums: buffer},
     workgroups: [SUM_PARTS, divideUp(divideUp(rows.channels, 4), LANES), n],
   });
   return {buffer, parts: SUM_PARTS};
+}
+
+/** The mean over all pixels where a workgroup sums all of its channels' pixels, so that nothing is left to merge. */
+export function meanInOne(lowering: Lowering, rows: Rows, into: BufferName | undefined): Rows | undefined {
+  const [n, h, w] = rows.shape;
+  const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
+  if (SUM_PARTS > 1) return undefined;
+  return lowering.emit('sum', rows, [n, 1, 1, rows.channels], {
+    constants: {LANES, ROWS, SUM_PARTS, PIXELS: h * w, SQUARED: false, IS_MEAN: true},
+    buffers: {},
+    workgroups: [1, divideUp(divideUp(rows.channels, 4), LANES), n],
+    macs: 0,
+    weights: 0,
+    ending: {},
+    into,
+  });
 }
 
 export function momentsOf(lowering: Lowering, rows: Rows): {moments: BufferName; blocks: number} {

@@ -2,7 +2,14 @@
  * What lowering a block to dispatches shares: the rows that pass from stage to stage, the packed weights, the scratch buffers
  * and the dispatches so far. Knows no kind of stage.
  */
-import type {LayerNormStage, PointwiseStage, ResidualStage, Shape4D, Stage} from '../../ops/index.js';
+import type {
+  LayerNormStage,
+  PointwiseStage,
+  ResidualStage,
+  Shape4D,
+  SpreadStage,
+  Stage,
+} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {
   type BufferName,
@@ -39,6 +46,10 @@ export interface Rows {
   readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
   /** Not a map but vectors, as partial sums over pixels. */
   readonly vectors?: Vectors;
+  /** A depth-wise convolution reads the channels of so many groups by turns. */
+  readonly shuffle?: number;
+  /** As a shortcut they are read by this. */
+  readonly spread?: SpreadStage;
   /** The block's input is to be read behind these channels. */
   readonly joined?: boolean;
 }
@@ -76,6 +87,19 @@ export function gridOf(threads: number, workgroup: number): Workgroups {
   const groups = divideUp(threads, workgroup);
   return groups <= MOST_WORKGROUPS ? [groups, 1, 1] : [MOST_WORKGROUPS, divideUp(groups, MOST_WORKGROUPS), 1];
 }
+
+/** Which channel of the residual an output channel adds, as wgsl/access.ts reads it. */
+const spreadConstants = (spread: SpreadStage | undefined): Constants => ({
+  IS_SPREAD: spread !== undefined,
+  SPREAD_FROM: spread?.from ?? 0,
+  SPREAD_EVERY: spread?.every ?? 1,
+  SPREAD_COUNT: spread?.count ?? 0,
+  SPREAD_AT: spread?.at ?? 0,
+  SPREAD_STEP: spread?.step ?? 1,
+});
+
+/** Rows that are read as they lie. */
+export const PLAIN_ROWS: Constants = {X_GROUPS: 1, ...spreadConstants(undefined)};
 
 export class Lowering {
   readonly dispatches: Dispatch[] = [];
@@ -206,8 +230,10 @@ export class Lowering {
         : `${kernel}.${isVector ? 'vector' : 'scalar'}`,
       constants: {
         X_CHANNELS: rows.channels,
+        X_GROUPS: rows.shuffle ?? 1,
         OUT_CHANNELS: out.channels,
         RESIDUAL_CHANNELS: residualChannels,
+        ...spreadConstants(shortcut?.spread),
         ...rowTypes({
           x: rows.isHalf ?? false,
           residual: shortcut?.isHalf ?? false,

@@ -18,6 +18,7 @@ const isList = (value: unknown, length: number, holds: (item: unknown) => boolea
   Array.isArray(value) && value.length === length && value.every(holds);
 
 const count: Rule = {holds: isCount, needed: 'a positive integer'};
+const margin: Rule = {holds: isMargin, needed: 'an integer of at least 0'};
 const pair: Rule = {
   holds: (value) => isList(value, 2, isCount),
   needed: 'two positive integers, [rows, columns]',
@@ -67,12 +68,20 @@ const FIELDS: {readonly [Op in StageOp]: FieldsOf<Extract<Stage, {op: Op}>>} = {
   concat: {},
   pool: {mode: oneOf('max', 'avg'), kernel: pair, stride: pair, pad: stockPad},
   padchannels: {channels: count},
+  spread: {from: margin, every: count, count, at: margin, step: count, channels: count},
+  shuffle: {groups: count},
   mean: {},
   flatten: {},
   residual: {shortcut: stages, activation},
 };
 
-const SHORTCUT_OPS: ReadonlySet<string> = new Set<StageOp>(['spatial', 'pointwise', 'pool', 'padchannels']);
+const SHORTCUT_OPS: ReadonlySet<string> = new Set<StageOp>([
+  'spatial',
+  'pointwise',
+  'pool',
+  'padchannels',
+  'spread',
+]);
 
 /** Lower case, because a graph attribute does not keep case. */
 const NAME = /^[a-z][a-z0-9]*$/;
@@ -132,6 +141,11 @@ function checkShortcut(kind: string, shortcut: readonly Stage[]): void {
     throw new BlockError(
       `${kind}.${stranger.name}: a ${stranger.op} stage cannot be in a shortcut, which takes ` +
         `${[...SHORTCUT_OPS].join(', ')}; put it on the main path.`,
+    );
+  const early = shortcut.slice(0, -1).find(({op}) => op === 'spread');
+  if (early)
+    throw new BlockError(
+      `${kind}.${early.name}: a stage stands behind it; spread can only be a shortcut's last.`,
     );
 }
 

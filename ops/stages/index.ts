@@ -1,9 +1,10 @@
 /** Every kind of stage but the residual add, which holds stages itself and is walked by trace.ts and reference.ts. */
 import type {ResidualStage, Stage} from '../block.js';
-import {concat, padChannels} from './joins.js';
+import {concat, padChannels, spread} from './joins.js';
 import {gate, grn, layerNorm, scale} from './norms.js';
 import {pointwise} from './pointwise.js';
 import {blurPool, pool} from './resample.js';
+import {shuffle} from './shuffle.js';
 import {spatial} from './spatial.js';
 import type {StageDefinition} from './stage.js';
 import {flatten, mean} from './vectors.js';
@@ -22,6 +23,8 @@ const DEFINITIONS: {readonly [Op in SimpleStage['op']]: StageDefinition<Extract<
   concat,
   pool,
   padchannels: padChannels,
+  spread,
+  shuffle,
   mean,
   flatten,
 };

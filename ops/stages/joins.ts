@@ -1,6 +1,6 @@
-/** Stages that bring the block's input back in: concat, and the residual add with its shortcut. */
+/** Stages that bring the block's input back in: concat, and what only a residual's shortcut has. */
 import * as tf from '@tensorflow/tfjs-core';
-import {BlockError, type ConcatStage, type PadChannelsStage} from '../block.js';
+import {BlockError, type ConcatStage, type PadChannelsStage, type SpreadStage} from '../block.js';
 import type {StageDefinition} from './stage.js';
 
 export const concat: StageDefinition<ConcatStage> = {
@@ -36,4 +36,25 @@ export const padChannels: StageDefinition<PadChannelsStage> = {
       [0, 0],
       [0, channels - x.shape[3]],
     ]),
+};
+
+export const spread: StageDefinition<SpreadStage> = {
+  weights: () => ({}),
+  outShape({from, every, count, at: place, step, channels}, input, _blockInput, at) {
+    const [last, end] = [from + every * (count - 1), place + step * (count - 1)];
+    if (last >= input[3])
+      throw new BlockError(`${at}: channel ${last} is to be read of ${input[3]}; read fewer.`);
+    if (end >= channels)
+      throw new BlockError(`${at}: channel ${end} is to be written of ${channels}; there must be more.`);
+    return [input[0], input[1], input[2], channels];
+  },
+  macs: () => 0,
+  apply({from, every, count, at, step, channels}, x) {
+    const [n, h, w, zero] = x.shape;
+    const sources = Array.from({length: channels}, (_, channel) => {
+      const i = (channel - at) / step;
+      return Number.isInteger(i) && i >= 0 && i < count ? from + every * i : zero;
+    });
+    return tf.gather(tf.concat([x, tf.zeros<tf.Rank.R4>([n, h, w, 1])], 3), tf.tensor1d(sources, 'int32'), 3);
+  },
 };

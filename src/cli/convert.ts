@@ -1,6 +1,7 @@
 /** `block-fusion convert`: writes the rewritten model, or with `--arch` a standard model from a checkpoint. */
 import {parseArgs} from 'node:util';
 import {convert as rewrite} from '../convert/convert.js';
+import {isFetchable} from '../graph/index.js';
 import {readModel, writeModel} from '../node_models.js';
 import {type Command, print, progress, UsageError} from './command.js';
 import {convertFromCheckpoint} from './convert_checkpoint.js';
@@ -62,7 +63,7 @@ export const convert: Command = {
     const {artifacts: rewritten, report} = rewrite(artifacts, {inputShapes, keep, isFile: true});
     if (values.verify) {
       progress('comparing with the original');
-      const fetch = [...keep, ...report.blocks.map(({at}) => at)];
+      const fetch = [...keep, ...report.blocks.filter(isFetchable).map(({at}) => at)];
       const worst = await verify(artifacts, rewritten, {shapes: inputShapes, fetch});
       print(`largest difference ${worst.toExponential(1)} of the output's scale`);
     }

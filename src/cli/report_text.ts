@@ -29,7 +29,7 @@ export function reportText(report: Report): string {
   return [...lines, ...notes.map((note) => `note: ${note}`)].join('\n');
 }
 
-function stageText({resolution, parts}: StageReport, report: Report): readonly string[] {
+function stageText({resolution, parts, function: of}: StageReport, report: Report): readonly string[] {
   const blocks = report.blocks.filter(({at}) => parts.includes(at));
   const misses = missesInNoBlock(blocks, report.misses).filter(({at}) => parts.includes(at));
   const lone = new Map(report.misses.map((miss) => [miss.at, miss]));
@@ -48,7 +48,7 @@ function stageText({resolution, parts}: StageReport, report: Report): readonly s
   ];
   return [
     '',
-    `${resolution.length > 0 ? resolution.join('×') : 'vectors'}: ${counts.join(', ')}`,
+    `${resolution.length > 0 ? resolution.join('×') : 'vectors'}${of === undefined ? '' : ` in ${of}`}: ${counts.join(', ')}`,
     ...branches,
   ];
 }

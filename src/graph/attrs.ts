@@ -22,6 +22,7 @@ export interface AttrDef {
     readonly s?: readonly (string | readonly number[])[];
     readonly i?: readonly (string | number)[];
     readonly f?: readonly (string | number)[];
+    readonly shape?: readonly ShapeDef[];
   };
 }
 

@@ -2,8 +2,7 @@
  * Drops a `BroadcastTo` in front of an op that broadcasts by itself. Stock TF.js expands such a constant on the CPU and uploads
  * it at each call: for an image of normalisation constants that is more time than the network behind it.
  */
-import {type Graph, makeNode, type Node, type Ref, refKey, withoutDead} from './graph.js';
-import {childless} from './fold.js';
+import {childless, type Graph, makeNode, type Node, type Ref, refKey, withoutDead} from './graph.js';
 import type {Inference} from './infer.js';
 import {broadcast} from './known.js';
 

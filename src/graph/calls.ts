@@ -1,13 +1,14 @@
 /**
  * Calls of library functions written out in the graph itself. TF.js has no PartitionedCall, and a block may stand in a function or
- * across its edge. Bodies of If and While stay functions: how often they run is not known.
+ * across its edge. Bodies of If and While stay functions (functions.ts): how often they run is not known.
  */
 import type {AttrDef} from './attrs.js';
-import {type NodeDef, parseRef} from './graph.js';
+import {type NodeDef, parseRef, type Ref} from './graph.js';
 import {ModelError} from './model_error.js';
 
 interface Argument {
   readonly name: string;
+  readonly type?: string | number;
 }
 
 export interface FunctionDef {
@@ -19,6 +20,8 @@ export interface FunctionDef {
   readonly nodeDef?: readonly NodeDef[];
   /** The value of each output argument: `node:output argument:index`. */
   readonly ret?: Readonly<Record<string, string>>;
+  /** Nodes that must have run before the function returns. */
+  readonly controlRet?: Readonly<Record<string, string>>;
 }
 
 export interface Inlined {
@@ -40,6 +43,13 @@ const OUTPUTS: Readonly<Record<string, readonly string[] | undefined>> = Object.
   ['NonMaxSuppressionV4', ['selected_indices', 'valid_outputs']],
   ['NonMaxSuppressionV5', ['selected_indices', 'selected_scores', 'valid_outputs']],
 ]) as Readonly<Record<string, readonly string[] | undefined>>;
+
+/** A value as a function's body names it. @param ops The body's ops by name. */
+export function bodyRef(text: string, ops: ReadonlyMap<string, string>): Ref {
+  const {node, index} = parseRef(text);
+  const named = OUTPUTS[ops.get(node) ?? '']?.indexOf(text.split(':')[1] ?? '') ?? -1;
+  return {node, index: named >= 0 ? named : index};
+}
 
 /** @throws {ModelError} for a function that calls itself. */
 export function inlineCalls(nodes: readonly NodeDef[], library: readonly FunctionDef[]): Inlined {
@@ -70,11 +80,8 @@ function writeOut(call: NodeDef, {signature, nodeDef = [], ret = {}}: FunctionDe
   const inner = (name: string): string => `${call.name}/${name}`;
   const outer = (ref: string): string => {
     if (ref.startsWith('^')) return `^${inner(ref.slice(1))}`;
-    const {node, index} = parseRef(ref);
-    const argument = args.get(node);
-    if (argument !== undefined) return argument;
-    const named = OUTPUTS[ops.get(node) ?? '']?.indexOf(ref.split(':')[1] ?? '') ?? -1;
-    return `${inner(node)}:${named >= 0 ? named : index}`;
+    const {node, index} = bodyRef(ref, ops);
+    return args.get(node) ?? `${inner(node)}:${index}`;
   };
   const values = (signature?.outputArg ?? []).map(({name}) => outer(ret[name] ?? ''));
   const body = nodeDef.map((def) => ({

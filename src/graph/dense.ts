@@ -3,8 +3,7 @@
  * dense layers on vectors are in no block, but a layers model and some converters leave them in three ops.
  */
 import type {AttrDef} from './attrs.js';
-import {childless} from './fold.js';
-import {consumersOf, type Graph, makeNode, type Node, refKey, withoutDead} from './graph.js';
+import {childless, consumersOf, type Graph, makeNode, type Node, refKey, withoutDead} from './graph.js';
 import type {Inference} from './infer.js';
 
 const BIAS: ReadonlySet<string> = new Set(['BiasAdd', 'Add', 'AddV2']);

@@ -35,6 +35,7 @@ const COUNTS: Readonly<Record<string, Count | undefined>> = Object.fromEntries([
     'Enter Exit Merge Switch NextIteration LoopCond TensorListReserve TensorListFromTensor TensorListGetItem TensorListSetItem',
     0,
   ),
+  ...rows('If StatelessIf While StatelessWhile', 0), // Their functions are counted by themselves.
   ...rows('Mean Sum Max Min Prod All Any', reduction),
   ...rows('AddN', (node) => node.inputs.length - 1),
   ...rows('LogSoftmax', 6),

@@ -1,5 +1,6 @@
 /** Replaces shape arithmetic, and whatever else is constant and small, by constants. */
-import {type Graph, makeNode, type Node, valueOf, withoutDead} from './graph.js';
+import {framedNodes} from './frames.js';
+import {childless, type Graph, makeNode, type Node, valueOf, withoutDead} from './graph.js';
 import type {Inference} from './infer.js';
 import {isComplete, type Known} from './known.js';
 import {makeWeight, type Weight} from './weights.js';
@@ -17,13 +18,15 @@ export function foldConstants(graph: Graph, inference: Inference, keep: Readonly
   const folded: string[] = [];
   const outputs = new Set(graph.outputs.map((ref) => ref.node));
   const roots = childless(graph);
+  const framed = framedNodes(graph);
   for (const node of graph.nodes.values()) {
     const known = inference.known(valueOf(node.name));
     const fixed =
       node.op === 'Const' ||
       graph.inputs.includes(node.name) ||
       outputs.has(node.name) ||
-      keep.has(node.name);
+      keep.has(node.name) ||
+      framed.has(node.name);
     if (fixed || !known || !isComplete(known) || node.controls.length > 0) {
       nodes.set(node.name, node);
       continue;
@@ -33,17 +36,6 @@ export function foldConstants(graph: Graph, inference: Inference, keep: Readonly
     folded.push(node.name);
   }
   return {graph: withoutDead({...graph, nodes, weights}, roots), folded};
-}
-
-/** What nothing reads stays: only what loses its last reader may go. */
-export function childless(graph: Graph): readonly string[] {
-  const read = new Set(
-    [...graph.nodes.values()].flatMap(({inputs, controls}) => [
-      ...inputs.map((ref) => ref.node),
-      ...controls,
-    ]),
-  );
-  return [...graph.nodes.keys()].filter((name) => !read.has(name));
 }
 
 const constantAttrs = ({dtype}: Known): NonNullable<Node['def']['attr']> => ({

@@ -2,7 +2,7 @@
  * The canonical form: what a node means, whatever it was spelled as. Rules (rules/) turn TensorFlow ops into these, and small
  * ones into larger ones, until a convnet is a graph of stages. TensorFlow ops are capitalised, canonical ones are not.
  */
-import type {Activation, Pad, PointwiseStage, SpatialStage, Stage} from '../../ops/index.js';
+import type {Activation, Pad, PointwiseStage, SpatialStage, SpreadStage, Stage} from '../../ops/index.js';
 import type {Attrs} from './attrs.js';
 import type {Graph, Ref} from './graph.js';
 import type {Weight} from './weights.js';
@@ -48,6 +48,7 @@ export type OtherStageForm =
   | StageForm<'grn'>
   | StageForm<'pool'>
   | StageForm<'padchannels'>
+  | StageForm<'shuffle'>
   | StageForm<'blurpool'>;
 
 /** x · gain + offset. */
@@ -91,6 +92,12 @@ export interface PlainForm {
     | 'pixelnorm';
 }
 
+/** The first map and the second spread over its channels, where the first is zero. */
+export interface JoinForm {
+  readonly op: 'join';
+  readonly spread: SpreadStage;
+}
+
 /** √(variance + epsilon), and one over it. */
 export interface DeviationForm {
   readonly op: 'deviation' | 'inversedeviation';
@@ -118,6 +125,7 @@ export type Form =
   | ActivationForm
   | PaddingForm
   | PlainForm
+  | JoinForm
   | DeviationForm
   | RelativeNormForm
   | ResponseForm;

@@ -39,6 +39,8 @@ export interface Graph {
   readonly inputs: readonly string[];
   /** The values that a prediction gives, where the signature names them; else those that nothing reads. */
   readonly outputs: readonly Ref[];
+  /** Bodies that nodes of control flow run, here or in each other, by name: each a graph of which the inputs are its arguments. */
+  readonly functions?: ReadonlyMap<string, Graph>;
 }
 
 export const refKey = ({node, index}: Ref): string => (index === 0 ? node : `${node}:${index}`);
@@ -118,4 +120,15 @@ export function withoutDead(graph: Graph, roots: Iterable<string>): Graph {
   const nodes = new Map([...graph.nodes].filter(([name]) => alive.has(name)));
   const weights = new Map([...graph.weights].filter(([name]) => nodes.has(name) || !graph.nodes.has(name)));
   return {...graph, nodes, weights};
+}
+
+/** What nothing reads stays: only what loses its last reader may go. */
+export function childless(graph: Graph): readonly string[] {
+  const read = new Set(
+    [...graph.nodes.values()].flatMap(({inputs, controls}) => [
+      ...inputs.map((ref) => ref.node),
+      ...controls,
+    ]),
+  );
+  return [...graph.nodes.keys()].filter((name) => !read.has(name));
 }

@@ -30,7 +30,8 @@ export function grow(overlay: Overlay, growing: Growing, link: Link, input: Ref)
     if (!appends || refKey(link.main) !== refKey(node.inputs[0] ?? input)) return [];
     return [withStage(growing, {op: 'concat', name: 'concat'}, {}, [node])];
   }
-  if (node.op === 'add') return growing.stages.length > 0 ? sums(overlay, growing, link, input) : [];
+  if (node.op === 'add' || node.op === 'join')
+    return growing.stages.length > 0 ? sums(overlay, growing, link, input) : [];
   return activated(growing, node);
 }
 
@@ -62,13 +63,14 @@ function sums(overlay: Overlay, growing: Growing, {node, other}: Link, input: Re
   const shortcut = shortcutOf(overlay, input, other);
   const isApart = shortcut?.nodes.every((step) => !growing.nodes.includes(step)) === true;
   if (shortcut && isApart) {
-    const named = nameShortcut(shortcut.steps.map(({stage}) => stage));
+    const spread = node.form?.op === 'join' ? [node.form.spread] : [];
+    const named = nameShortcut([...shortcut.steps.map(({stage}) => stage), ...spread]);
     const grown = withStage(growing, {...RESIDUAL, shortcut: named}, {}, [...shortcut.nodes, node]);
     const weights = new Map(grown.weights);
     named.forEach((stage, i) => weights.set(stage, shortcut.steps[i]?.weights ?? {}));
     readings.push({...grown, weights});
   }
-  if (refKey(other) !== refKey(input) && isGiven(overlay, growing, node, other))
+  if (node.op === 'add' && refKey(other) !== refKey(input) && isGiven(overlay, growing, node, other))
     readings.push({...withStage(growing, {...RESIDUAL, given: true}, {}, [node]), map: other});
   return readings;
 }
@@ -119,11 +121,17 @@ function exchanged(
   };
 }
 
+const BASES: Readonly<Record<string, string | undefined>> = {
+  pool: 'pool',
+  padchannels: 'widen',
+  spread: 'spread',
+};
+
 /** Stages of a shortcut need names of their own: their weights are inputs of the block's one node. */
 function nameShortcut(stages: readonly ShortcutStage[]): readonly ShortcutStage[] {
   const counts = new Map<string, number>();
   return stages.map((stage) => {
-    const base = stage.op === 'pool' ? 'pool' : stage.op === 'padchannels' ? 'widen' : 'shortcut';
+    const base = BASES[stage.op] ?? 'shortcut';
     const count = (counts.get(base) ?? 0) + 1;
     counts.set(base, count);
     return {...stage, name: count === 1 ? base : `${base}${count}`};

@@ -1,6 +1,7 @@
 /** Reads a graph model's artifacts into a Graph, checking everything that could make a later step fail obscurely. */
 import * as tf from '@tensorflow/tfjs-core';
 import {type FunctionDef, inlineCalls} from './calls.js';
+import {bindConstants, readFunctions} from './functions.js';
 import {
   type Graph,
   makeNode,
@@ -44,9 +45,22 @@ export function importGraph(artifacts: tf.io.ModelArtifacts): Graph {
     const weight = weights.get(from);
     if (weight) weights.set(name, {...weight, name});
   }
-  checkNodes(nodes, weights, artifacts);
+  checkNodes(nodes, weights);
+  checkSignature(nodes, signatureOf(artifacts));
   const inputs = [...nodes.values()].filter(({op}) => op.startsWith('Placeholder')).map(({name}) => name);
-  return {nodes: sortNodes(nodes), weights, inputs, outputs: outputsOf(nodes, signatureOf(artifacts))};
+  const outputs = outputsOf(nodes, signatureOf(artifacts));
+  const bodies = readFunctions(nodes, definition.library?.function ?? [], weights);
+  const graph: Graph = {nodes: sortNodes(nodes), weights, inputs, outputs};
+  if (bodies.size === 0) return graph;
+  for (const body of bodies.values()) checkNodes(body.nodes, weights);
+  return withFunctions(graph, bindConstants(graph, bodies));
+}
+
+/** Each body may run the others. */
+function withFunctions(main: Graph, bodies: ReadonlyMap<string, Graph>): Graph {
+  const functions = new Map<string, Graph>();
+  for (const [name, body] of bodies) functions.set(name, {...body, functions});
+  return {...main, functions};
 }
 
 export function graphDefOf(artifacts: tf.io.ModelArtifacts): GraphDef {
@@ -106,11 +120,7 @@ function checkFinite(weight: Weight): void {
   }
 }
 
-function checkNodes(
-  nodes: ReadonlyMap<string, Node>,
-  weights: ReadonlyMap<string, Weight>,
-  artifacts: tf.io.ModelArtifacts,
-): void {
+function checkNodes(nodes: ReadonlyMap<string, Node>, weights: ReadonlyMap<string, Weight>): void {
   for (const node of nodes.values()) {
     for (const source of sourcesOf(node)) {
       if (!nodes.has(source))
@@ -124,7 +134,9 @@ function checkNodes(
       );
     }
   }
-  const {inputs = {}, outputs = {}} = signatureOf(artifacts);
+}
+
+function checkSignature(nodes: ReadonlyMap<string, Node>, {inputs = {}, outputs = {}}: Signature): void {
   for (const {name} of [...Object.values(inputs), ...Object.values(outputs)]) {
     if (!nodes.has(parseRef(name).node))
       throw new ModelError(

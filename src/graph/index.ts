@@ -1,25 +1,16 @@
 /** The rewriter: artifacts in, artifacts with blocks and a report out. Knows no backend and no kernel. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {Block, Shape4D} from '../../ops/index.js';
-import {canonicalise} from './canonical.js';
 import {blockOf} from './block_node.js';
-import {dropBroadcasts} from './broadcasts.js';
-import {checkOps} from './check.js';
-import {withoutIdleControls} from './controls.js';
-import {fuseDense} from './dense.js';
-import {type BlockDispatches, countDispatches, referenceDispatches} from './dispatches.js';
+import type {BlockDispatches} from './dispatches.js';
 import {exportGraph, withInputShapes} from './export.js';
-import {foldConstants} from './fold.js';
 import type {Graph} from './graph.js';
-import {importGraph} from './import.js';
-import {infer, type Shape} from './infer.js';
-import {channelsLast} from './nchw.js';
-import {matchBlocks} from './matcher.js';
-import {missesOf} from './misses.js';
+import {graphDefOf, importGraph} from './import.js';
+import {infer, type Inference, type Shape} from './infer.js';
 import {ModelError} from './model_error.js';
-import {Overlay} from './overlay.js';
-import {countConvolutions, executedNodes, Report, reportBlock, stagesOf} from './report.js';
-import {rewrite} from './rewrite.js';
+import {Report} from './report.js';
+import {inFunction, mergeReports, nameIn} from './report_parts.js';
+import {ASSUMED, rewriteGraph} from './rewrite_graph.js';
 
 export {LayersError} from './layers/layers_error.js';
 export {BLOCK_KINDS} from './block_node.js';
@@ -28,6 +19,7 @@ export type {BlockDispatches} from './dispatches.js';
 export {
   type BlockReport,
   emptyReport,
+  isFetchable,
   missesInNoBlock,
   Report,
   type ReportData,
@@ -54,46 +46,25 @@ export interface Rewritten {
   readonly report: Report;
 }
 
-/** What sizes a model leaves open are taken to be when costs are estimated. */
-const ASSUMED = {batch: 1, size: 224} as const;
-
 /** @throws {ModelError} for artifacts that are damaged or contradict themselves or the options. */
 export function rewriteArtifacts(artifacts: tf.io.ModelArtifacts, options: RewriteOptions = {}): Rewritten {
   const imported = importGraph(artifacts);
   const inputShapes = checkShapes(imported, options.inputShapes ?? {});
   const original = withInputShapes(imported, inputShapes);
   const keep = new Set((options.keep ?? []).map((name) => checkKept(original, name)));
-  const free = withoutIdleControls(original, keep);
-  const lighter = dropBroadcasts(free, infer(free), keep);
-  const folded = foldConstants(lighter, infer(lighter), keep).graph;
-  const graph = channelsLast(folded, infer(folded), keep);
-  const nominal = infer(graph, {assume: ASSUMED});
-  const overlay = new Overlay(graph, infer(graph), keep);
-  canonicalise(overlay);
-  const matches = matchBlocks({overlay, nominal, ...(options.accepts ? {accepts: options.accepts} : {})});
-  const rewritten = fuseDense(rewrite(graph, matches.blocks, keep), nominal, keep);
-  if (options.isFile) checkOps(rewritten); // Not before: a block may have taken in what TF.js does not run.
-  const dispatches = options.dispatches ?? referenceDispatches;
-  const reporting = {graph, nominal, dispatches};
-  const order = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
-  const inOrder = (a: {at: string}, b: {at: string}): number =>
-    (order.get(a.at) ?? 0) - (order.get(b.at) ?? 0);
-  const blocks = matches.blocks.map((block) => reportBlock(block, reporting)).sort(inOrder);
-  const misses = [...missesOf(graph, overlay, matches)].sort(inOrder);
-  const nominalBefore = infer(original, {assume: ASSUMED});
-  const report = new Report({
-    nodes: {before: executedNodes(original), after: executedNodes(rewritten)},
-    ...countConvolutions(graph, nominal, matches.blocks),
-    dispatches: {
-      before: countDispatches(original, nominalBefore, dispatches, blockOf),
-      after: countDispatches(rewritten, nominal, dispatches, blockOf),
-    },
-    blocks,
-    misses,
-    stages: stagesOf(blocks, misses, reporting),
-    notes: [],
+  const [exact, nominal] = [infer(original), infer(original, {assume: ASSUMED})];
+  const main = rewriteGraph(original, {...options, keep});
+  const bodies = [...(original.functions ?? [])].map(([name, body]) => {
+    const args = {exact: exact.given(name), nominal: nominal.given(name)};
+    return [name, rewriteGraph(body, {...options, keep: controlledIn(artifacts, name), args})] as const;
   });
-  return {artifacts: exportGraph(rewritten, artifacts, inputShapes), report};
+  const report = mergeReports(
+    main.report,
+    bodies.map(([name, body]) => inFunction(name, body.report)),
+  );
+  const written = new Map(bodies.map(([name, {graph}]) => [name, graph]));
+  const origin = {artifacts, weights: imported.weights, inputShapes};
+  return {artifacts: exportGraph(main.graph, written, origin), report: new Report(report)};
 }
 
 export interface FusedBlock {
@@ -106,13 +77,26 @@ export interface FusedBlock {
 
 /** The blocks of a rewritten model, in the order of the graph. @throws {ModelError} for damaged artifacts. */
 export function fusedBlocks(artifacts: tf.io.ModelArtifacts): readonly FusedBlock[] {
-  const graph = importGraph(artifacts);
-  const nominal = infer(graph, {assume: ASSUMED});
-  return [...graph.nodes.values()].flatMap((node) => {
+  const main = importGraph(artifacts);
+  const nominal = infer(main, {assume: ASSUMED});
+  const inBodies = [...(main.functions ?? [])].flatMap(([name, body]) => {
+    const blocks = blocksIn(body, infer(body, {assume: ASSUMED, args: nominal.given(name)}));
+    return blocks.map((block) => ({...block, name: nameIn(name, block.name)}));
+  });
+  return [...blocksIn(main, nominal), ...inBodies];
+}
+
+const blocksIn = ({nodes}: Graph, nominal: Inference): readonly FusedBlock[] =>
+  [...nodes.values()].flatMap((node) => {
     const block = blockOf(node);
     const [n = 0, h = 0, w = 0, c = 0] = (node.inputs[0] && nominal.shape(node.inputs[0])) ?? [];
     return block && n > 0 ? [{name: node.name, block, input: [n, h, w, c] as const}] : [];
   });
+
+/** Nodes of a function that must have run before it returns. */
+function controlledIn(artifacts: tf.io.ModelArtifacts, name: string): ReadonlySet<string> {
+  const functions = graphDefOf(artifacts).library?.function ?? [];
+  return new Set(Object.values(functions.find(({signature}) => signature?.name === name)?.controlRet ?? {}));
 }
 
 function checkKept(graph: Graph, name: string): string {

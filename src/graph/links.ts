@@ -21,11 +21,14 @@ export interface Step {
   readonly weights: StageWeights;
 }
 
-const JOINS: ReadonlySet<string> = new Set(['add', 'concat']);
+const JOINS: ReadonlySet<string> = new Set(['add', 'concat', 'join']);
 const SHORTCUTS: ReadonlySet<string> = new Set(['spatial', 'pointwise', 'pool', 'padchannels']);
-const STAGES: ReadonlySet<string> = new Set([...SHORTCUTS, 'mean', 'gate', 'layernorm', 'grn', 'blurpool']);
+const STAGES: ReadonlySet<string> = new Set([
+  ...SHORTCUTS,
+  ...['mean', 'gate', 'layernorm', 'grn', 'blurpool', 'shuffle'],
+]);
 /** Nothing of a block's kernels makes these and goes on. */
-const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels', 'mean']);
+const STANDS_ALONE: ReadonlySet<string> = new Set(['pool', 'padchannels', 'mean', 'shuffle']);
 /** Stages of a network's head, whose values may be vectors. */
 const HEADS: ReadonlySet<string> = new Set(['mean', 'layernorm', 'pointwise']);
 
@@ -60,6 +63,7 @@ function linkOf(
     return HEADS.has(node.op) && isBehindMean ? {node, main: a} : undefined;
   }
   if (node.form && STAGES.has(node.op)) return {node, main: a};
+  if (node.op === 'join' && b) return {node, main: a, other: b};
   if (JOINS.has(node.op) && b) {
     // The deeper operand has more layers behind it; a shortcut has few. But a sum can only end a layer that nothing else reads.
     const deeper = (depths.get(b.node) ?? 0) > (depths.get(a.node) ?? 0);

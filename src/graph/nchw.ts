@@ -4,8 +4,8 @@
  * channels-first value is read by an op that has no row here.
  */
 import type {AttrDef} from './attrs.js';
-import {childless} from './fold.js';
 import {
+  childless,
   type Graph,
   makeNode,
   type Node,
@@ -16,6 +16,7 @@ import {
   withoutDead,
 } from './graph.js';
 import type {Inference} from './infer.js';
+import {type Twin, TWINS} from './nchw_channels.js';
 import {isNchw, ROWS, TO_NCHW, TO_NHWC} from './nchw_rows.js';
 import {makeWeight, type Weight} from './weights.js';
 
@@ -39,6 +40,8 @@ export class Turning {
   readonly #weights: Map<string, Weight>;
   /** Channels-last values by the key of the channels-first value. */
   readonly #last = new Map<string, Ref>();
+  /** Matrices of channels `[N, H, W, rows, columns]` by the key of `[N, rows, columns, H, W]`. */
+  readonly #wide = new Map<string, Ref>();
   /** A new node takes the name of the `Transpose` back that it makes needless. */
   readonly #renamed = new Map<string, string>();
   readonly #made = new Set<string>();
@@ -69,6 +72,12 @@ export class Turning {
       return;
     }
     if (x && isFree && order === TO_NHWC.join()) this.#last.set(refKey(x), {node: node.name, index: 0});
+    const beside = node.controls.length === 0 ? TWINS[node.op]?.(node, this) : undefined;
+    if (beside) {
+      this.#nodes.set(node.name, node);
+      this.#addTwin(node, beside);
+      return;
+    }
     const def = isFree ? ROWS[node.op]?.(node, this) : undefined;
     if (!def) this.#nodes.set(node.name, node);
     else if (def.name === node.name) this.#nodes.set(node.name, makeNode(def));
@@ -78,6 +87,12 @@ export class Turning {
   /** The map channels-last, if it is known so. */
   last(ref: Ref | undefined): string | undefined {
     const found = ref && this.#last.get(refKey(ref));
+    return found && refKey(found);
+  }
+
+  /** The matrix of channels with pixels in front, if there is one. */
+  wide(ref: Ref | undefined): string | undefined {
+    const found = ref && this.#wide.get(refKey(ref));
     return found && refKey(found);
   }
 
@@ -138,6 +153,14 @@ export class Turning {
     this.#nodes.set(name, makeNode({...def, name}));
     this.#nodes.set(node.name, this.#transpose(node.name, name, TO_NCHW));
     this.#last.set(node.name, {node: name, index: 0});
+  }
+
+  #addTwin(node: Node, {def, outputs, isWide}: Twin): void {
+    const name = this.#fresh(def.name);
+    this.#nodes.set(name, makeNode({...def, name}));
+    if (isWide) this.#wide.set(node.name, {node: name, index: 0});
+    for (let index = 0; index < outputs; index++)
+      this.#last.set(refKey({node: node.name, index}), {node: name, index});
   }
 
   #transpose(name: string, input: string, order: readonly number[]): Node {

@@ -2,6 +2,7 @@
 import {type AttrDef, numbersAttr, textAttr, textDef, textsAttr} from './attrs.js';
 import type {Node, NodeDef} from './graph.js';
 import type {Turning} from './nchw.js';
+import {flattened, gather, slice, stridedSlice} from './nchw_channels.js';
 import {isNumeric, makeWeight, sizeOf, valuesOf, type Weight, withShape} from './weights.js';
 
 export const TO_NCHW = [0, 3, 1, 2] as const;
@@ -144,5 +145,8 @@ export const ROWS: Readonly<Record<string, Row | undefined>> = Object.fromEntrie
   ...rows('Pad PadV2 MirrorPad', padding),
   ...rows('Mean Sum Max Min', reduction),
   ...rows('ConcatV2', concat),
-  ...rows('Reshape', reshape),
+  ...rows('Reshape', (node, turning) => flattened(node, turning) ?? reshape(node, turning)),
+  ...rows('Slice', slice),
+  ...rows('StridedSlice', stridedSlice),
+  ...rows('GatherV2', gather),
 ]);

@@ -13,6 +13,8 @@ export interface Replacement {
   readonly form: Form;
   readonly inputs: readonly Ref[];
   readonly also?: readonly CanonicalNode[];
+  /** Nodes in another spelling, which still give what they gave. */
+  readonly same?: readonly CanonicalNode[];
   /** Nodes beyond the pattern that it stands for as well. */
   readonly beyond?: readonly CanonicalNode[];
 }
@@ -92,11 +94,12 @@ export class Overlay {
   /** Gives `root` its new meaning and drops what nothing reads any more. */
   replace(
     root: CanonicalNode,
-    {form, inputs, also = [], beyond = []}: Replacement,
+    {form, inputs, also = [], same = [], beyond = []}: Replacement,
     matched: readonly CanonicalNode[],
   ): void {
     for (const node of also)
       this.#set(node === this.#nodes.get(node.name) ? node : {...node, isAltered: true});
+    for (const node of same) this.#set(node);
     const renewed = {...root, op: form.op, form, inputs};
     this.#set(renewed);
     const gone = [...matched, ...beyond].filter(({name}) => !this.#nodes.has(name));

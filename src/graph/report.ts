@@ -17,8 +17,12 @@ export interface Counted {
 export interface BlockReport {
   /** The kind of block, e.g. `BlockMBConv`. */
   readonly block: string;
-  /** Name of its node: that of the last node it replaces. */
+  /** Name of its node: that of the last node it replaces; behind the function's name and a slash where it is in one. */
   readonly at: string;
+  /** Of the library, which control flow runs and whose values cannot be fetched. */
+  readonly function?: string;
+  /** In a loop or a branch between Enter or Switch and what closes it, so that its value cannot be fetched. */
+  readonly isFramed?: true;
   /** `expand pointwise 16→96 relu6` and so on. */
   readonly stages: readonly string[];
   /** Names of the nodes it replaces. */
@@ -37,6 +41,8 @@ export interface BlockReport {
 
 /** A run of the network at one resolution. */
 export interface StageReport {
+  /** In whose body; the model's own graph where absent. */
+  readonly function?: string;
   /** Height and width of the values it gives; none for vectors. */
   readonly resolution: readonly number[];
   /** The `at` of blocks and of misses, in the order of the graph. */
@@ -44,7 +50,7 @@ export interface StageReport {
 }
 
 export interface ReportData {
-  /** Nodes that are executed: constants and inputs do not count. */
+  /** Nodes that are executed: constants and inputs do not count. A function of control flow counts once, here and below. */
   readonly nodes: {readonly before: number; readonly after: number};
   /** Depth-wise convolutions. */
   readonly depthwise: Counted;
@@ -154,6 +160,10 @@ export function reportBlock(candidate: Candidate, {graph, nominal, dispatches}: 
       .map(({name}) => name),
   };
 }
+
+/** Whether `execute` can give the block's value. */
+export const isFetchable = ({function: of, isFramed}: BlockReport): boolean =>
+  of === undefined && isFramed === undefined;
 
 const resolutionOf = (shape: readonly number[]): readonly number[] =>
   shape.length === 4 ? shape.slice(1, 3) : [];

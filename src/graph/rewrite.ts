@@ -2,8 +2,7 @@
 import {encodeStages} from '../../ops/index.js';
 import {textDef} from './attrs.js';
 import type {Candidate} from './candidates.js';
-import {childless} from './fold.js';
-import {type Graph, makeNode, type Node, refKey, sortNodes, withoutDead} from './graph.js';
+import {childless, type Graph, makeNode, type Node, refKey, sortNodes, withoutDead} from './graph.js';
 import {isSameWeight, type Weight} from './weights.js';
 
 export function rewrite(graph: Graph, blocks: readonly Candidate[], keep: ReadonlySet<string>): Graph {

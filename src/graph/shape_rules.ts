@@ -2,8 +2,10 @@
 import {flagAttr, numberAttr, numbersAttr, shapeAttr} from './attrs.js';
 import {BLOCK_KINDS, blockOf, blockShape} from './block_node.js';
 import type {OpContext} from './infer.js';
+import {joined} from './joined_shapes.js';
 import {asSizes, broadcast} from './known.js';
 import type {ShapeRule} from './shape_rule.js';
+import {countOf, spansOf} from './strided_slice.js';
 import {conv, depthwise, pool} from './window_shapes.js';
 
 const same: ShapeRule = (op) => [op.shape(0)];
@@ -157,44 +159,16 @@ const stridedSlice: ShapeRule = (op) => {
   const input = op.shape(0);
   const [begin, end, step] = [1, 2, 3].map((i) => op.known(i)?.data);
   if (!input || !begin || !end || !step) return [undefined];
-  const mask = (name: string, bit: number): boolean =>
-    (numberAttr(op.node.attrs, `${name}_mask`, 0) & (1 << bit)) !== 0;
-  if (numberAttr(op.node.attrs, 'ellipsis_mask', 0) !== 0) return [undefined];
-  const out: number[] = [];
-  let axis = 0;
-  for (let i = 0; i < begin.length; i++) {
-    if (mask('new_axis', i)) {
-      out.push(1);
-      continue;
-    }
-    const whole = input[axis++] ?? -1;
-    if (mask('shrink_axis', i)) continue;
-    out.push(
-      spanOf(
-        whole,
-        mask('begin', i) ? undefined : begin[i],
-        mask('end', i) ? undefined : end[i],
-        step[i] ?? 1,
-        !mask('begin', i) && begin[i] === undefined,
-      ),
-    );
-  }
-  return [[...out, ...input.slice(axis)]];
+  return [
+    spansOf(op.node, input.length, {begin, end, step}).reduce<{out: number[]; axis: number}>(
+      ({out, axis}, span) => {
+        if (span === 'new') return {out: [...out, 1], axis};
+        return {out: span.shrinks ? out : [...out, countOf(span, input[axis] ?? -1)], axis: axis + 1};
+      },
+      {out: [], axis: 0},
+    ).out,
+  ];
 };
-
-function spanOf(
-  whole: number,
-  begin: number | undefined,
-  end: number | undefined,
-  step: number,
-  unknown: boolean,
-): number {
-  if (whole < 0 || unknown || step === 0)
-    return begin === undefined && end === undefined && step === 1 ? whole : -1;
-  const clip = (at: number): number => Math.min(whole, Math.max(0, at < 0 ? at + whole : at));
-  const [from, to] = step > 0 ? [clip(begin ?? 0), clip(end ?? whole)] : [begin ?? whole - 1, end ?? -1];
-  return Math.max(0, Math.ceil((to - from) / step));
-}
 
 const resize: ShapeRule = (op) => {
   const input = op.shape(0);
@@ -333,9 +307,17 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
       'ZerosLike',
       'OnesLike',
       'CheckNumerics',
+      'Enter',
+      'Exit',
+      'NextIteration',
+      'LoopCond',
     ],
     same,
   ),
+  ...rows(['Switch'], (op) => [op.shape(0), op.shape(0)]),
+  ...rows(['Merge'], (op) => [
+    Array.from({length: op.count}, (_, i) => op.shape(i)).reduce((a, b) => joined(a, b)),
+  ]),
   ...rows(['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3'], (op) => [
     op.shape(0),
     op.shape(1),

@@ -45,7 +45,7 @@ onBackend('cpu', 'heads', () => {
       dense(g, 'out', mean(g, 'x'), 8, 3),
       g.integers('shape', [-1, 1, 3]),
     ]);
-    expect(await blocksOf(g, [g.op('tanh', 'Tanh', [row])])).toEqual([]);
+    expect(await blocksOf(g, [g.op('tanh', 'Tanh', [row])])).toEqual(['BlockHead mean: mean flatten']);
   });
 
   it('end in the mean where several branches read it', async () => {
@@ -53,6 +53,23 @@ onBackend('cpu', 'heads', () => {
     const vector = mean(g, g.op('relu', 'Relu', [g.pointwise('conv', 'x', 8, 12)]));
     expect(await blocksOf(g, [dense(g, 'a', vector, 12, 3), dense(g, 'b', vector, 12, 2)])).toEqual([
       'BlockHead mean: conv mean flatten',
+    ]);
+  });
+
+  it('are a mean alone where nothing else belongs to it', async () => {
+    const g = start();
+    const flat = g.op('tanh', 'Tanh', [mean(g, g.op('sin', 'Sin', ['x']))]);
+    expect(await blocksOf(g, [flat])).toEqual(['BlockHead mean: mean flatten']);
+  });
+
+  it('end in a mean that is an output, and leave the convolution in front to its block', async () => {
+    const g = start();
+    const map = g.op('relu', 'Relu', [g.pointwise('p', g.depthwise('d', 'x', 8), 8, 12)]);
+    const vector = mean(g, map);
+    const last = dense(g, 'out', vector, 12, 3);
+    expect(await blocksOf(g, [last, vector])).toEqual([
+      'BlockMBConv relu: spatial project',
+      'BlockHead mean: mean flatten',
     ]);
   });
 
@@ -79,7 +96,6 @@ onBackend('cpu', 'heads', () => {
   });
 
   const OTHERS: Readonly<Record<string, (g: TestGraph) => string>> = {
-    'a mean by itself': (g) => g.op('tanh', 'Tanh', [mean(g, 'x')]),
     'a mean over channels': (g) =>
       dense(g, 'out', g.op('flat', 'Reshape', [mean(g, 'x', [3]), g.integers('s', [-1, 36])]), 36, 3),
     'a mean over one axis': (g) =>

@@ -6,14 +6,23 @@ import type {TestGraph} from '../support/test_graph.js';
 const window = {strides: [1, 1, 1, 1], dilations: [1, 1, 1, 1], padding: 'SAME', data_format: 'NHWC'};
 
 /** Four groups of two channels. */
-function grouped(g: TestGraph, {biased = false, sizes = false} = {}): string {
+function grouped(g: TestGraph, {biased = false, sizes = false, sliced = false} = {}): string {
   const axis = g.integers('axis', [3], []);
-  const split = sizes
-    ? g.op('split', 'SplitV', ['x', g.integers('sizes', [2, 2, 2, 2]), axis], {num_split: 4})
-    : g.op('split', 'Split', [axis, 'x'], {num_split: 4});
+  const split = sliced
+    ? ''
+    : sizes
+      ? g.op('split', 'SplitV', ['x', g.integers('sizes', [2, 2, 2, 2]), axis], {num_split: 4})
+      : g.op('split', 'Split', [axis, 'x'], {num_split: 4});
+  const slice = (i: number): string =>
+    g.op(`slice${i}`, 'Slice', [
+      'x',
+      g.integers(`from${i}`, [0, 0, 0, 2 * i]),
+      g.integers(`size${i}`, [-1, 6, 6, 2]),
+    ]);
   const parts = [0, 1, 2, 3].map((i) => {
+    const part = sliced ? slice(i) : i === 0 ? split : `${split}:${i}`;
     const filter = g.weight(`filter${i}`, [3, 3, 2, 2]);
-    const conv = g.op(`group${i}`, 'Conv2D', [i === 0 ? split : `${split}:${i}`, filter], window);
+    const conv = g.op(`group${i}`, 'Conv2D', [part, filter], window);
     return biased ? g.op(`biased${i}`, 'BiasAdd', [conv, g.weight(`bias${i}`, [2])]) : conv;
   });
   return g.op('joined', 'ConcatV2', [...parts, g.integers('last', [-1], [])], {N: 4});
@@ -88,6 +97,12 @@ export const JOIN_CASES: readonly RuleCase[] = [
     how: 'sizes given, a bias each',
     blocks: FIRST,
     build: (g) => feedForward(g, grouped(g, {biased: true, sizes: true}), 8),
+  },
+  {
+    rule: 'grouped convolution',
+    how: 'of slices',
+    blocks: FIRST,
+    build: (g) => feedForward(g, grouped(g, {sliced: true}), 8),
   },
   {rule: 'concat of two maps', blocks: FIRST, build: (g) => blurred(g, 'MirrorPad', 3)},
   {rule: 'blur-pool of a mirrored map', blocks: FIRST, build: (g) => blurred(g, 'MirrorPad', 5)},

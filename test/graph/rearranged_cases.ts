@@ -1,4 +1,5 @@
 /** A case for each rule about moved pixels and channels. */
+import {type Cut, CUTS, type Mix, MIXES, unit as shuffleUnit} from '../support/shuffle_units.js';
 import type {RuleCase} from '../support/spelled_blocks.js';
 import type {TestGraph} from '../support/test_graph.js';
 
@@ -21,13 +22,34 @@ function dilated(g: TestGraph, {extra = 0, biased = false} = {}): string {
   return g.pointwise('project', g.op('act', 'Relu6', [map]), 8, 4);
 }
 
-function shuffled(g: TestGraph): string {
-  const matrix = g.op('matrix', 'Reshape', [
-    g.op('relu', 'Relu', [g.depthwise('dw', 'x', 8)]),
-    g.integers('split', [-1, 6, 6, 2, 4]),
-  ]);
+function shuffled(g: TestGraph, x: string, groups = 2): string {
+  const matrix = g.op('matrix', 'Reshape', [x, g.integers('split', [-1, 6, 6, groups, 8 / groups])]);
   const turned = g.op('turned', 'Transpose', [matrix, g.integers('order', [0, 1, 2, 4, 3])]);
-  return g.pointwise('project', g.op('flat', 'Reshape', [turned, g.integers('shape', [-1, 6, 6, 8])]), 8, 4);
+  return g.op('flat', 'Reshape', [turned, g.integers('shape', [-1, 6, 6, 8])]);
+}
+
+/** As TF.js can run it: a convolution a group, between a split and a concat. */
+function groups(g: TestGraph, name: string, x: string, count: number): string {
+  const split = g.op(`${name}/split`, 'Split', [g.integers(`${name}/axis`, [3], []), x], {num_split: count});
+  const parts = Array.from({length: count}, (_, i) =>
+    g.pointwise(`${name}/${i}`, i === 0 ? split : `${split}:${i}`, 8 / count, 8 / count),
+  );
+  return g.op(`${name}/joined`, 'ConcatV2', [...parts, g.integers(`${name}/last`, [3], [])], {N: count});
+}
+
+/** ShuffleNet V1's. */
+function unit(g: TestGraph, {strided = false, by = 'matrix'} = {}): string {
+  const narrow = g.op('narrow', 'Relu', [
+    g.op('biased', 'BiasAdd', [groups(g, 'a', 'x', 2), g.weight('b', [8])]),
+  ]);
+  const order = [0, 4, 1, 5, 2, 6, 3, 7];
+  const mixed =
+    by === 'matrix'
+      ? shuffled(g, narrow)
+      : g.op('mixed', 'GatherV2', [narrow, g.integers('channels', order), g.integers('axis', [3], [])]);
+  const map = g.depthwise('dw', mixed, 8, {stride: strided ? 2 : 1});
+  const end = groups(g, 'c', map, 2);
+  return strided ? end : g.op('out', 'Relu', [g.op('sum', 'AddV2', ['x', end])]);
 }
 
 function inputFirst(g: TestGraph, blurred: boolean): string {
@@ -51,7 +73,66 @@ export const REARRANGED_CASES: readonly RuleCase[] = [
   {rule: 'dilation by images', build: (g) => dilated(g)},
   {rule: 'dilation by images', how: 'cropped', build: (g) => dilated(g, {extra: 2})},
   {rule: 'dilation by images', how: 'bias and activation inside', build: (g) => dilated(g, {biased: true})},
-  {rule: 'channel shuffle before a convolution', build: shuffled},
+  {rule: 'channel shuffle', how: 'between groups', blocks: ['BlockShuffle'], build: (g) => unit(g)},
+  {
+    rule: 'channel shuffle',
+    how: 'by a gather',
+    blocks: ['BlockShuffle'],
+    build: (g) => unit(g, {by: 'gather'}),
+  },
+  {
+    rule: 'channel shuffle',
+    how: 'stride 2',
+    blocks: ['BlockShuffle'],
+    build: (g) => unit(g, {strided: true}),
+  },
+  {
+    rule: 'channel shuffle before a convolution',
+    build: (g) =>
+      g.pointwise('project', shuffled(g, g.op('relu', 'Relu', [g.depthwise('dw', 'x', 8)]), 4), 8, 4),
+  },
+  {
+    rule: 'channel shuffle before a convolution',
+    how: 'of a join',
+    blocks: ['BlockConv'],
+    build: (g) => {
+      const join = g.op('join', 'ConcatV2', ['x', 'x', g.integers('axis', [3], [])], {N: 2});
+      const half = g.op(
+        'half',
+        'StridedSlice',
+        [
+          join,
+          ...[
+            [0, 0, 0, 4],
+            [0, 0, 0, 12],
+            [1, 1, 1, 1],
+          ].map((list, i) => g.integers(`limit${i}`, list)),
+        ],
+        {begin_mask: 7, end_mask: 7},
+      );
+      return g.pointwise('project', shuffled(g, half), 8, 4);
+    },
+  },
+  {
+    rule: 'channel shuffle behind a convolution',
+    blocks: ['BlockMBConv'],
+    build: (g) => {
+      const wide = g.op('biased', 'BiasAdd', [g.pointwise('expand', 'x', 8, 8), g.weight('b', [8])]);
+      return g.depthwise('dw', shuffled(g, g.op('relu', 'Relu', [wide]), 4), 8);
+    },
+  },
+  {
+    rule: 'join of two paths',
+    blocks: ['BlockBottleneck'],
+    build: (g) =>
+      shuffleUnit(
+        g,
+        'unit',
+        'x',
+        {h: 6, w: 6, c: 8},
+        {cut: CUTS['slice'] as Cut, mix: MIXES['gather'] as Mix},
+      ),
+  },
   {rule: 'input joined first', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, false)},
   {rule: 'input joined first, blurred', blocks: ['BlockConvFirst'], build: (g) => inputFirst(g, true)},
 ];

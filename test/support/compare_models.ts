@@ -3,7 +3,7 @@ import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse, type FuseOptions} from '../../src/fuse.js';
 import type {FusedModel} from '../../src/fused_model.js';
-import type {Report} from '../../src/graph/index.js';
+import {isFetchable, type Report} from '../../src/graph/index.js';
 import {expectClose} from './expect_close.js';
 import {seededTensors} from './random.js';
 
@@ -52,7 +52,8 @@ export async function expectSameValues(
   const inputs = Object.fromEntries(
     original.inputs.map(({name, shape = [], dtype}) => [name, cast(make(feed[name] ?? shape, scale), dtype)]),
   );
-  const blocks = fused.report.blocks.map(({at}) => at).filter((at) => known?.has(at) !== false);
+  const own = fused.report.blocks.filter(isFetchable);
+  const blocks = own.map(({at}) => at).filter((at) => known?.has(at) !== false);
   const names = [...new Set([...blocks, ...original.outputNodes, ...outputs])];
   const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>
     quietly(async () => [await model.executeAsync(inputs, names)].flat());
@@ -70,8 +71,8 @@ function cast(x: tf.Tensor, dtype: string): tf.Tensor {
   return bytes;
 }
 
-/** TF.js advises against executeAsync where execute would do; here one call must serve all models. */
-async function quietly<T>(run: () => Promise<T>): Promise<T> {
+/** TF.js advises against executeAsync where execute would do, and of an `If` where it would not; here one call must serve all models. */
+export async function quietly<T>(run: () => Promise<T>): Promise<T> {
   const {warn} = console;
   console.warn = () => undefined;
   try {

@@ -72,6 +72,16 @@ function oracleStage(stage: Stage, x: OracleMap, blockInput: OracleMap, weights:
       return fill([x.shape[0], x.shape[1], x.shape[2], stage.channels], (b, i, j, c) =>
         c < x.shape[3] ? read(x, b, i, j, c) : 0,
       );
+    case 'shuffle':
+      return fill(x.shape, (b, i, j, c) =>
+        read(x, b, i, j, (c % stage.groups) * (x.shape[3] / stage.groups) + Math.floor(c / stage.groups)),
+      );
+    case 'spread':
+      return fill([x.shape[0], x.shape[1], x.shape[2], stage.channels], (b, i, j, c) => {
+        for (let k = 0; k < stage.count; k++)
+          if (stage.at + k * stage.step === c) return read(x, b, i, j, stage.from + k * stage.every);
+        return 0;
+      });
     case 'residual': {
       const shortcut = stage.given
         ? {shape: x.shape, data: Float64Array.from(weight('Map'))}

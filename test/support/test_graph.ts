@@ -1,11 +1,16 @@
 /** Small graph models written down op by op, with seeded weights. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {AttrDef} from '../../src/graph/attrs.js';
+import type {FunctionDef} from '../../src/graph/calls.js';
 import type {NodeDef} from '../../src/graph/graph.js';
 import {entryOf, makeWeight, type Weight} from '../../src/graph/weights.js';
 import {seededRandom} from './random.js';
 
-type Attr = number | boolean | string | readonly number[] | readonly string[];
+interface FuncDef {
+  readonly func: {readonly name: string};
+}
+
+type Attr = number | boolean | string | readonly number[] | readonly string[] | FuncDef;
 
 /** Numbers are ints, or floats where the name says so; strings are text; lists of either. */
 function attrDef(name: string, value: Attr): AttrDef {
@@ -14,6 +19,7 @@ function attrDef(name: string, value: Attr): AttrDef {
       ? {f: value}
       : {i: String(value)};
   if (typeof value === 'boolean') return {b: value};
+  if (typeof value === 'object' && 'func' in value) return value;
   if (typeof value === 'string') return value.startsWith('DT_') ? {type: value} : {s: btoa(value)};
   if (name === 'shape')
     return {shape: {dim: (value as readonly number[]).map((size) => ({size: String(size)}))}};
@@ -24,11 +30,49 @@ function attrDef(name: string, value: Attr): AttrDef {
 
 export class TestGraph {
   readonly #defs: NodeDef[] = [];
-  readonly #weights: Weight[] = [];
+  readonly #weights: Weight[];
+  readonly #functions: FunctionDef[] = [];
   readonly #next: () => number;
 
-  constructor(seed = 1) {
+  /** @param weights Of the model of which it is a function. */
+  constructor(seed = 1, weights: Weight[] = []) {
     this.#next = seededRandom(seed);
+    this.#weights = weights;
+  }
+
+  /**
+   * A function of the library, for `StatelessIf` and the like.
+   * @param args By name, with the type where it is no float.
+   * @param build Gives the names of the function's values; constants need names that the whole model does not have.
+   */
+  body(
+    name: string,
+    args: readonly (string | readonly [name: string, type: string])[],
+    build: (g: TestGraph) => readonly string[],
+  ): FuncDef {
+    const inside = new TestGraph(this.#functions.length + 2, this.#weights);
+    const values = build(inside);
+    const inputArg = args.map((arg) =>
+      typeof arg === 'string' ? {name: arg, type: 'DT_FLOAT'} : {name: arg[0], type: arg[1]},
+    );
+    const given = new Set(inputArg.map((arg) => arg.name));
+    const typeOf = (value: string): string => inputArg.find((arg) => arg.name === value)?.type ?? 'DT_FLOAT';
+    // As TensorFlow writes it: by output argument and number.
+    const text = (input: string): string => {
+      const [node = '', index = '0'] = input.split(':');
+      return given.has(node) || input.startsWith('^') ? input : `${node}:output:${index}`;
+    };
+    this.#functions.push({
+      signature: {
+        name,
+        inputArg,
+        outputArg: values.map((value, i) => ({name: `r${i}`, type: typeOf(value)})),
+      },
+      nodeDef: inside.#defs.map((def) => ({...def, input: (def.input ?? []).map(text)})),
+      ret: Object.fromEntries(values.map((value, i) => [`r${i}`, text(value)])),
+    });
+    this.#functions.push(...inside.#functions);
+    return {func: {name}};
   }
 
   input(name: string, shape: readonly number[]): string {
@@ -122,7 +166,10 @@ export class TestGraph {
     }
     return {
       format: 'graph-model',
-      modelTopology: {node: this.#defs, versions: {producer: 1}},
+      modelTopology: {
+        ...{node: this.#defs, versions: {producer: 1}},
+        ...(this.#functions.length > 0 ? {library: {function: this.#functions}} : {}),
+      },
       signature: {
         inputs: Object.fromEntries(
           placeholders.map(({name, attr}) => [name, {...entry(name), tensorShape: attr?.['shape']?.shape}]),

@@ -1,6 +1,9 @@
 /** Kernels that sweep over pixels without a filter. */
 
-/** Sums over pixels, per channel, of x or (SQUARED) of x²: [image][SUM_PARTS][C4]. A workgroup is LANES channels by ROWS pixels. */
+/**
+ * Sums over pixels, per channel, of x or (SQUARED) of x²: [image][SUM_PARTS][C4]. A workgroup is LANES channels by ROWS pixels.
+ * IS_MEAN: there is one part, and the block's output is the mean.
+ */
 export const sumText = /* wgsl */ `
 const WORKGROUP = LANES * ROWS;
 const C4 = (X_CHANNELS + 3u) / 4u;
@@ -24,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   workgroupBarrier();
   if (local < LANES && c4 < C4) {
     for (var other = 1u; other < ROWS; other++) { sum += parts[other * LANES + lane]; }
-    sums[(group.z * SUM_PARTS + group.x) * C4 + c4] = sum;
+    if (IS_MEAN) { writeOut(group.z, c4, sum / f32(PIXELS)); } else { sums[(group.z * SUM_PARTS + group.x) * C4 + c4] = sum; }
   }
 }
 `;

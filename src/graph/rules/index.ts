@@ -6,6 +6,7 @@ import {GATES} from './gates.js';
 import {HEADS} from './heads.js';
 import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
+import {PATH_JOINS} from './paths.js';
 import {REARRANGED} from './rearranged.js';
 import {RESPONSES} from './responses.js';
 import {SPELLING} from './spelling.js';
@@ -21,6 +22,6 @@ export const PHASES: readonly (readonly Rule[])[] = [
   SPELLING,
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
-  [...JOINS, ...REARRANGED, ...FOLDING, ...GATES, ...HEADS],
+  [...JOINS, ...PATH_JOINS, ...REARRANGED, ...FOLDING, ...GATES, ...HEADS],
   [...FOLDING, ...ALONE],
 ];

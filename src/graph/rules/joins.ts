@@ -1,14 +1,16 @@
 /** What several ops make of a map together: grouped convolutions, joins, blur-pools, and dense layers over pixels. */
 import {LINEAR} from '../../../ops/index.js';
 import type {BlurPoolStage} from '../../../ops/index.js';
+import {spatialStage} from '../../../ops/stages/make.js';
 import {binomial} from '../../../ops/stages/resample.js';
 import {textAttr} from '../attrs.js';
 import {toWeight} from '../channel.js';
-import type {CanonicalNode, SpatialForm} from '../forms.js';
+import {type CanonicalNode, type ConvForm, isConv, type SpatialForm} from '../forms.js';
 import type {Ref} from '../graph.js';
 import {any, constant, type Match, op} from '../pattern.js';
 import type {Overlay, Replacement} from '../overlay.js';
-import {makeWeight, sizeOf, valuesOf, type Weight} from '../weights.js';
+import {makeWeight, sizeOf, valuesOf, type Weight, withShape} from '../weights.js';
+import {isWholeOf} from '../wiring.js';
 import {type Rule, rule} from './rule.js';
 
 const CHANNELS = 3;
@@ -24,12 +26,24 @@ interface Group {
   readonly form: SpatialForm;
 }
 
+/** A 1×1 convolution of a group is one of a grouped 1×1 convolution, which is no matrix product. */
+function asSpatial(form: ConvForm): SpatialForm {
+  if (form.op === 'spatial') return form;
+  const {name, channels, bias, activation} = form.stage;
+  const filter = form.weights['Filter'] as Weight; // No convolution is without.
+  const group = sizeOf(filter.shape) / channels;
+  const stage = spatialStage(name, {kernel: 1, group, channels, pad: 'valid', bias});
+  const weights = {...form.weights, Filter: withShape(filter, [1, 1, group, channels])};
+  return {op: 'spatial', stage: {...stage, activation}, weights};
+}
+
 /** The convolutions whose values a concat joins, where they are all full ones of one make. */
 function groupsOf({overlay, root}: Match): readonly Group[] | undefined {
   const groups = root.inputs.slice(0, -1).map((ref) => {
     const node = overlay.node(ref);
     const isFree = node && !overlay.isKept(node.name) && overlay.consumers(node.name).size === 1;
-    return isFree && node.form?.op === 'spatial' ? {node, form: node.form} : undefined;
+    const form = isFree && isConv(node.form) ? asSpatial(node.form) : undefined;
+    return isFree && form ? {node, form} : undefined;
   });
   const [first] = groups;
   if (!first || groups.length < 2 || first.form.stage.activation.fn === 'prelu') return undefined;
@@ -39,23 +53,21 @@ function groupsOf({overlay, root}: Match): readonly Group[] | undefined {
     : undefined;
 }
 
-/** The map that a split cuts into the groups' inputs, in their order. */
-function splitOf({overlay}: Match, groups: readonly Group[]): {node: CanonicalNode; x: Ref} | undefined {
-  const [from] = groups[0]?.node.inputs ?? [];
-  const node = from && overlay.node({node: from.node, index: 0});
-  const [a, b, c] = node?.inputs ?? [];
-  const [x, axis] = node?.op === 'Split' ? [b, a] : node?.op === 'SplitV' ? [a, c] : [];
-  const width = groups[0]?.form.stage.group ?? 0;
-  const inOrder = groups.every(({node: conv, form}, i) => {
-    const source = conv.inputs[0];
-    const part = source && overlay.shape(source);
-    return (
-      source?.node === node?.name && source?.index === i && part?.[3] === width && form.stage.group === width
-    );
-  });
-  const isAll = x !== undefined && overlay.shape(x)?.[3] === width * groups.length;
-  return node && x && inOrder && isAll && isChannelAxis(overlay, axis) ? {node, x} : undefined;
+/** The map whose channels a split or slices cut into the groups' inputs, in their order. */
+function splitOf(
+  {overlay}: Match,
+  groups: readonly Group[],
+): {nodes: readonly CanonicalNode[]; x: Ref} | undefined {
+  const parts = groups.flatMap(({node}) => node.inputs.slice(0, 1));
+  const nodes = parts.flatMap(({node}) => overlay.nodes.get(node) ?? []);
+  const [cut] = nodes;
+  const x = cut?.op === 'Split' ? cut.inputs[1] : cut?.inputs[0];
+  const isCut = nodes.length === groups.length && nodes.every(({op: name}) => CUTS.has(name));
+  const fits = groups.every(({form}, i) => overlay.shape(parts[i] as Ref)?.[CHANNELS] === form.stage.group); // One a group.
+  return x && isCut && fits && isWholeOf(overlay, parts, x) ? {nodes: [...new Set(nodes)], x} : undefined;
 }
+
+const CUTS: ReadonlySet<string> = new Set(['Split', 'SplitV', 'Slice', 'StridedSlice', 'GatherV2']);
 
 /** `[rows, width]` matrices side by side. */
 function sideBySide(name: string, parts: readonly Weight[], width: number): Weight {
@@ -89,7 +101,7 @@ function grouped(match: Match): Replacement | undefined {
       },
     },
     inputs: [split.x],
-    beyond: [...groups.map(({node}) => node), split.node],
+    beyond: [...groups.map(({node}) => node), ...split.nodes],
   };
 }
 

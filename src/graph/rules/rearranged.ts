@@ -1,8 +1,10 @@
 /** Convolutions between ops that only move pixels or channels: dilation by images, channel shuffles, a join in the other order. */
 import type {PointwiseForm} from '../forms.js';
+import {type Ref, refKey, valueOf} from '../graph.js';
 import {any, constant, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
 import {makeWeight, sizeOf, valuesOf, type Weight} from '../weights.js';
+import {shuffledOrder, type Wire, wiringOf} from '../wiring.js';
 import {type Rule, rule} from './rule.js';
 
 /**
@@ -47,22 +49,59 @@ function withRows(filter: Weight, order: readonly number[]): Weight {
   return makeWeight(`${filter.name}/reordered`, filter.shape, moved);
 }
 
-/** Channels as a matrix, turned, and channels again: what ShuffleNet does between its units. */
+/** The map in front of a shuffle's matrix. */
+function mapBefore(match: Match): Ref | undefined {
+  let at: Ref | undefined = match.ref('x');
+  while (at && match.overlay.shape(at)?.length === 5) at = match.overlay.node(at)?.inputs[0];
+  return at;
+}
+
+/** Channels as a matrix, turned, and channels again: what ShuffleNet does in its units and between them. */
 function shuffled(match: Match): Replacement | undefined {
-  const [x, back] = [match.shape('x'), match.overlay.shape({node: match.node('flat').name, index: 0})];
-  const wide = match.overlay.shape({node: match.node('matrix').name, index: 0});
-  const [groups = 0, each = 0] = wide?.slice(3) ?? [];
-  const isTurn = [...valuesOf(match.constant('order'))].join() === '0,1,2,4,3';
-  // One open size in the same place on both sides is the same size; two might be exchanged.
-  const samePixels = [wide, back].every((shape) => shape?.slice(0, 3).join() === x?.slice(0, 3).join());
-  const open = x?.slice(0, 3).filter((size) => size < 0).length ?? 3;
-  if (x?.length !== 4 || wide?.length !== 5 || back?.length !== 4 || !isTurn || !samePixels || open > 1)
-    return undefined;
-  if (groups < 1 || groups * each !== x[3] || back[3] !== x[3]) return undefined;
-  // Channel g·each + i of x comes out as channel i·groups + g.
-  const order = Array.from({length: x[3]}, (_, c) => (c % each) * groups + Math.floor(c / each));
-  const form = reordered(match.form('conv', 'pointwise'), order);
-  return form && {form, inputs: [match.ref('x')]};
+  const {overlay, root} = match;
+  const source = mapBefore(match);
+  const [from, to] = [source && wiringOf(overlay, source), wiringOf(overlay, valueOf(root.name))];
+  const channels = from?.wires.length ?? 0;
+  if (!source || !from || to?.wires.length !== channels || to.nodes.length === 0) return undefined;
+  const key = (wire: Wire | undefined): string => (wire ? `${wire.channel} ${refKey(wire.source)}` : '');
+  const keys = from.wires.map(key);
+  const groups = Array.from({length: channels}, (_, i) => i).find(
+    (count) =>
+      count > 1 &&
+      channels % count === 0 &&
+      shuffledOrder(channels, count).every((channel, i) => key(to.wires[i]) === keys[channel]),
+  );
+  if (groups === undefined) return undefined;
+  const inside = new Set(from.nodes.map(({name}) => name));
+  const beyond = to.nodes.filter(({name}) => name !== root.name && !inside.has(name));
+  const stage = {op: 'shuffle', name: 'shuffle', groups} as const;
+  return {form: {op: 'shuffle', stage, weights: {}}, inputs: [source], beyond};
+}
+
+/** Rows of a filter as they are read, or columns as they are written, in another order. */
+function shuffleInFilter(match: Match, side: 'before' | 'behind'): Replacement | undefined {
+  const {groups} = match.form('shuffle', 'shuffle').stage;
+  const channels = match.overlay.shape(valueOf(match.node('shuffle').name))?.[3] ?? -1;
+  const order = shuffledOrder(channels, groups);
+  if (channels < 1) return undefined;
+  if (side === 'before') {
+    // Row i of the filter read what came at place i; now it stands where that came from.
+    const places = order.map((_, channel) => order.indexOf(channel));
+    const form = reordered(match.form('conv', 'pointwise'), places);
+    return form && {form, inputs: [match.ref('x')]};
+  }
+  const form = match.form('conv', 'pointwise');
+  const weights = Object.fromEntries(
+    Object.entries(form.weights).map(([suffix, weight]) => [suffix, withColumns(weight, order)]),
+  );
+  return {form: {...form, weights}, inputs: [match.ref('x')]};
+}
+
+function withColumns(weight: Weight, order: readonly number[]): Weight {
+  const values = valuesOf(weight);
+  const width = order.length;
+  const moved = Float32Array.from(values, (_, i) => values[i - (i % width) + (order[i % width] ?? 0)] ?? 0);
+  return makeWeight(`${weight.name}/reordered`, weight.shape, moved);
 }
 
 /** How many layers back a join's operand may lie from the other. */
@@ -104,14 +143,16 @@ export const REARRANGED: readonly Rule[] = [
     ]),
     dilated,
   ),
+  rule('channel shuffle', op(['Reshape', 'GatherV2'], [any('x')]), shuffled),
   rule(
     'channel shuffle before a convolution',
-    op(
-      'pointwise',
-      [op('Reshape', [op('Transpose', [op('Reshape', [any('x')], 'matrix'), constant('order')])], 'flat')],
-      'conv',
-    ),
-    shuffled,
+    op('pointwise', [op('shuffle', [any('x')], 'shuffle')], 'conv'),
+    (match) => shuffleInFilter(match, 'before'),
+  ),
+  rule(
+    'channel shuffle behind a convolution',
+    op('shuffle', [op('pointwise', [any('x')], 'conv')], 'shuffle'),
+    (match) => shuffleInFilter(match, 'behind'),
   ),
   rule('input joined first', op('pointwise', [JOIN], 'conv'), swapped),
   rule('input joined first, blurred', op('pointwise', [op('blurpool', [JOIN])], 'conv'), swapped),

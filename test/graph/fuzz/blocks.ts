@@ -1,5 +1,7 @@
 /** Random blocks out of random stages, one of which may be damaged so that it is no block any more. */
-import {both, meanOf, sum} from './pieces.js';
+import {choice, framed, loop} from './bodies.js';
+import {branch, cut, groupedUnit, halving, mix, unit} from './paths.js';
+import {ACTIVE, both, meanOf, sum} from './pieces.js';
 import {gate, layerNorm, pointwise, spatial, type Spatial} from './stages.js';
 import type {MapValue, Speller} from './speller.js';
 
@@ -14,7 +16,11 @@ export type Damage =
   | 'fill'
   | 'broadcast'
   | 'own value'
-  | 'shared filter';
+  | 'shared filter'
+  | 'half of another'
+  | 'order'
+  | 'path'
+  | 'half';
 
 export const DAMAGES: readonly Damage[] = [
   'output',
@@ -27,6 +33,10 @@ export const DAMAGES: readonly Damage[] = [
   'broadcast',
   'own value',
   'shared filter',
+  'half of another',
+  'order',
+  'path',
+  'half',
 ];
 
 export interface Made {
@@ -36,19 +46,6 @@ export interface Made {
   /** Further outputs of the model. */
   readonly outputs: readonly string[];
 }
-
-const ACTIVE = [
-  'relu',
-  'relu6',
-  'prelu',
-  'leakyrelu',
-  'elu',
-  'swish',
-  'hardswish',
-  'gelu',
-  'gelutanh',
-  'clamp',
-];
 
 const active = (s: Speller): string => s.pick(ACTIVE);
 
@@ -165,7 +162,20 @@ const pooled: Build = (s, x) => {
 
 export const KINDS: readonly Build[] = [
   ...[mbConv, mbConv, separable, convNext, bottleneck, basic, convFirst],
-  ...[feedForward, lateral, excited, normalised, pooled],
+  ...[
+    feedForward,
+    lateral,
+    excited,
+    normalised,
+    pooled,
+    unit,
+    unit,
+    halving,
+    groupedUnit,
+    loop,
+    choice,
+    framed,
+  ],
 ];
 
 export const whole = (s: Speller, x: MapValue): Made => ({
@@ -173,6 +183,31 @@ export const whole = (s: Speller, x: MapValue): Made => ({
   untouchable: [],
   outputs: [],
 });
+
+/** A unit of two paths with something else where one goes. */
+const damagedPaths = {
+  'half of another': (s: Speller, x: MapValue): Made => {
+    const other = s.op('Sin', [x.name]);
+    const out = unit(s, x, {passed: () => s.pick(cut(s, {...x, name: other}))});
+    return {out, untouchable: [other], outputs: []};
+  },
+  order: (s: Speller, x: MapValue): Made => {
+    const order = Array.from({length: x.c}, (_, i) => i).sort(() => s.random() - 0.5);
+    return {out: unit(s, x, {order}), untouchable: [], outputs: []};
+  },
+  path: (s: Speller, x: MapValue): Made => {
+    const [passed, other] = cut(s, x);
+    const end = branch(s, {...x, name: other, c: x.c / 2}, x.c / 2).name;
+    const out = {...x, name: mix(s, [passed, end], x)};
+    return {out, untouchable: [end], outputs: [s.chance(0.5) ? end : s.op('Tanh', [end])]};
+  },
+  half: (s: Speller, x: MapValue): Made => {
+    const [passed, other] = cut(s, x);
+    const end = branch(s, {...x, name: other, c: x.c / 2}, x.c / 2).name;
+    const read = s.pick([passed, other]);
+    return {out: {...x, name: mix(s, [passed, end], x)}, untouchable: [], outputs: [s.op('Tanh', [read])]};
+  },
+};
 
 /** Expand, depth-wise and project with one thing wrong in between. */
 export const damaged: Readonly<Record<Damage, (s: Speller, x: MapValue) => Made>> = {
@@ -220,6 +255,7 @@ export const damaged: Readonly<Record<Damage, (s: Speller, x: MapValue) => Made>
     const added = sum(s, main.name, vector, ['Add', 'AddV2']);
     return {out: {...x, name: added}, untouchable: [added, vector], outputs: []};
   },
+  ...damagedPaths,
   'own value': (s, x) => {
     // The sum is with a value between two layers of the main path.
     const hidden = pointwise(s, x, x.c * 2, active(s));

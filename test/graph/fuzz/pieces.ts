@@ -1,6 +1,12 @@
 /** The spellings: a row a way to write the same bias, activation, sum or mean. Rows are data; the seed chooses. */
 import type {Speller} from './speller.js';
 
+/** Activations a block may have; zero stays zero. */
+export const ACTIVE: readonly string[] = [
+  ...['relu', 'relu6', 'prelu', 'leakyrelu', 'elu'],
+  ...['swish', 'hardswish', 'gelu', 'gelutanh', 'clamp'],
+];
+
 export type Spell = (s: Speller, x: string, channels: number) => string;
 
 const op =

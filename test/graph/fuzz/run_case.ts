@@ -2,14 +2,16 @@
  * One random model: blocks in random spellings, some damaged, fused and compared with itself op by op in float32. A seed is a
  * case; the same seed gives the same model.
  */
-import {loadGraphModel} from '@tensorflow/tfjs-converter';
+import {type GraphModel, loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse} from '../../../src/fuse.js';
 import type {FusedModel} from '../../../src/fused_model.js';
-import type {Report} from '../../../src/graph/index.js';
+import {isFetchable, type Report} from '../../../src/graph/index.js';
+import {quietly} from '../../support/compare_models.js';
 import {worstError} from '../../support/expect_close.js';
 import {seededTensors} from '../../support/random.js';
 import {DAMAGES, damaged, whole, type Damage, type Made} from './blocks.js';
+import {head} from './heads.js';
 import {type MapValue, Speller} from './speller.js';
 
 export interface FuzzModel {
@@ -21,6 +23,8 @@ export interface FuzzModel {
   /** Ops that may stay: those between blocks, and identities, which run nothing. */
   readonly others: number;
   readonly tolerance: number;
+  /** It has control flow. */
+  readonly isDynamic: boolean;
 }
 
 export function makeModel(seed: number): FuzzModel {
@@ -38,7 +42,8 @@ export function makeModel(seed: number): FuzzModel {
     // Sin is no activation: what stands behind it starts anew.
     x = {...block.out, name: s.chance(0.5) ? s.op('Sin', [block.out.name]) : block.out.name};
   }
-  const outputs = [...new Set([x.name, ...made.flatMap((block) => block.outputs)])];
+  const end = s.chance(0.4) ? head(s, x, s.chance(0.2)) : {name: x.name, outputs: []};
+  const outputs = [...new Set([end.name, ...end.outputs, ...made.flatMap((block) => block.outputs)])];
   return {
     artifacts: s.graph.artifacts(outputs),
     input: [s.between(1, 2), h, w, c],
@@ -46,6 +51,7 @@ export function makeModel(seed: number): FuzzModel {
     damages,
     blocks: made.length,
     others: made.length + s.others,
+    isDynamic: s.isDynamic,
     // Rounding of s.depth sums that norms and batch norms may stretch.
     tolerance: 2 ** -23 * 8 * Math.sqrt(s.depth) * (4 + made.length),
   };
@@ -78,20 +84,24 @@ function checkReport({untouchable, damages, blocks, others}: FuzzModel, report: 
 }
 
 async function compare(
-  {artifacts, input, tolerance}: FuzzModel,
-  original: tf.InferenceModel,
+  {artifacts, input, tolerance, isDynamic}: FuzzModel,
+  original: GraphModel,
   fused: FusedModel,
 ): Promise<string | undefined> {
   const x = seededTensors(11)(input, 2);
   const {outputs = {}} = artifacts.signature as {outputs?: object}; // As makeModel wrote it.
   const {node} = artifacts.modelTopology as {node: readonly {name: string}[]};
   const known = new Set(node.map(({name}) => name));
-  const blocks = fused.report.blocks.map(({at}) => at).filter((at) => known.has(at));
+  const blocks = fused.report.blocks
+    .filter((block) => isFetchable(block) && known.has(block.at))
+    .map(({at}) => at);
   const names = [...new Set([...blocks, ...Object.keys(outputs)])];
-  const [expected, actual] = [original, fused].map((model) => [model.execute({x}, names)].flat());
+  const run = async (model: GraphModel | FusedModel): Promise<tf.Tensor[]> =>
+    [isDynamic ? await quietly(() => model.executeAsync({x}, names)) : model.execute({x}, names)].flat();
+  const [expected, actual] = [await run(original), await run(fused)];
   try {
     for (const [i, name] of names.entries()) {
-      const [want, got] = [await expected?.[i]?.data(), await actual?.[i]?.data()];
+      const [want, got] = [await expected[i]?.data(), await actual[i]?.data()];
       if (!want || got?.length !== want.length) return `${name} has another size`;
       const {error, scale} = worstError(got, want);
       if (!(error <= tolerance * scale)) return `${name} is off by ${error / scale}, allowed ${tolerance}`;

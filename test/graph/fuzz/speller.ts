@@ -11,10 +11,16 @@ export interface MapValue {
   readonly c: number;
 }
 
+type Arg = string | readonly [name: string, type: string];
 type Attrs = Parameters<TestGraph['op']>[3];
 
 export class Speller {
-  readonly graph = new TestGraph();
+  /** Which is built just now: the model's own, or that of a function. */
+  graph = new TestGraph();
+  /** Of the loop between Enter and Exit that is built just now. */
+  frame: string | undefined;
+  /** The model has control flow, so TF.js runs it asynchronously alone. */
+  isDynamic = false;
   /** Sums of how many terms went into a value, over all layers so far: what rounding errors follow. */
   depth = 0;
   /** Ops that may stay beside the blocks: identities, and what stands between two parts of one. */
@@ -23,6 +29,8 @@ export class Speller {
   channelsFirst = false;
   readonly #next: () => number;
   #count = 0;
+  /** Of the loop whose body is built: its arguments, and what it is given for those. */
+  #loop: {readonly outer: TestGraph; readonly args: Arg[]; readonly operands: string[]} | undefined;
 
   constructor(seed: number) {
     this.#next = seededRandom(seed);
@@ -50,6 +58,28 @@ export class Speller {
     return this.graph.op(`n${this.#count++}/${op}`, op, inputs, attrs);
   }
 
+  fresh(what: string): string {
+    return `n${this.#count++}/${what}`;
+  }
+
+  /**
+   * A function; `build` gives the names of its values.
+   * @param args Grows by constants that become operands of the call, of which the names go to `operands`.
+   */
+  body(args: Arg[], operands: string[], build: () => readonly string[]): ReturnType<TestGraph['body']> {
+    const outer = this.graph;
+    try {
+      return outer.body(this.fresh('function'), args, (inside) => {
+        this.graph = inside;
+        this.#loop = {outer, args, operands};
+        return build();
+      });
+    } finally {
+      this.graph = outer;
+      this.#loop = undefined;
+    }
+  }
+
   scalar(value: number): string {
     return this.graph.constant(`n${this.#count++}/scalar`, value);
   }
@@ -74,7 +104,19 @@ export class Speller {
     const size = shape.reduce((a, b) => a * b, 1);
     const values = Float32Array.from({length: size}, () => center + spread * (2 * this.random() - 1));
     const weight = makeWeight(name, shape, values);
-    return this.graph.add(what === 'quantised' ? this.#quantised(weight, spread) : weight);
+    const stored = what === 'quantised' ? this.#quantised(weight, spread) : weight;
+    if (this.frame !== undefined && this.chance(0.5)) {
+      this.others++; // Where it is not for a convolution.
+      const attrs = {frame_name: this.frame, is_constant: true};
+      return this.graph.op(this.fresh('enter'), 'Enter', [this.graph.add(stored)], attrs);
+    }
+    const loop = this.#loop;
+    // Not in a branch: the other one would need it, too.
+    if (!loop || loop.args.length < 3 || this.chance(0.5)) return this.graph.add(stored);
+    loop.operands.push(loop.outer.add(stored));
+    const arg = this.fresh('argument');
+    loop.args.push(arg);
+    return arg;
   }
 
   #quantised({name, shape}: Weight, spread: number): Weight {

@@ -62,6 +62,19 @@ function finishRows(s: Speller, x: string, channels: number, activation: string)
   return first ? first(s, biased, channels) : biased;
 }
 
+/** A dense layer on `[N, C]`; some filters are stored turned. */
+export function denseRows(
+  s: Speller,
+  x: string,
+  [from, to]: readonly [number, number],
+  activation: string,
+): string {
+  const isTurned = s.chance(0.2);
+  const filter = s.filter(isTurned ? [to, from] : [from, to], from);
+  const product = s.op('MatMul', [x, filter], {transpose_a: false, transpose_b: isTurned});
+  return finishRows(s, product, to, activation);
+}
+
 const PLAIN = {plain: 'Conv2D', fused: '_FusedConv2D'} as const;
 const DEPTHWISE = {plain: 'DepthwiseConv2dNative', fused: 'FusedDepthwiseConv2dNative'} as const;
 
