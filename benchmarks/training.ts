@@ -2,8 +2,8 @@
  * Trains a small MobileNetV2 and a small ConvFirst on the toy data set, with their blocks fused and unfused from the same weights on the
  * same batches: the loss curves must be one, and the times are compared, of a whole step and of its forward and backward pass
  * without the optimizer, which is the same for both.
- *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu] [NETWORK] [--timed=40]
- * The curve has STEPS steps, of which the first ones are timed.
+ *   node dist/benchmarks/training.js [STEPS] [BATCH] [SIZE] [webgpu|cpu] [NETWORK] [--timed=40] [--rate=0.0005]
+ * The curve has STEPS steps of Adam at that rate, of which the first ones are timed.
  */
 import {parseArgs} from 'node:util';
 import '@tensorflow/tfjs-backend-cpu';
@@ -18,7 +18,7 @@ import {programsOf} from './programs.js';
 import {gradientStep, type Mode, Trainable, trainStep} from './trainable.js';
 
 const {values: OPTIONS, positionals: GIVEN} = parseArgs({
-  options: {timed: {type: 'string', default: '40'}},
+  options: {timed: {type: 'string', default: '40'}, rate: {type: 'string', default: '0.0005'}},
   allowPositionals: true,
 });
 const [STEPS, BATCH, SIZE] = [200, 64, 32].map((usual, i) => Number(GIVEN[i] ?? usual)) as [
@@ -30,7 +30,8 @@ const TIMED = Math.min(STEPS, Number(OPTIONS.timed));
 const BACKEND = GIVEN[3] ?? 'webgpu';
 /** Part of a network's name. */
 const WANTED = GIVEN[4] ?? '';
-const RATE = 2e-3;
+/** So small that the loss does not jump: behind a jump two orders of summation are two curves. */
+const RATE = Number(OPTIONS.rate);
 const WARM_UP = 3;
 /** Between two orders of summation; each step carries the last one's difference on. */
 const CURVE_TOLERANCE = 0.02;
