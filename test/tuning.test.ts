@@ -27,7 +27,7 @@ async function smallModel(shape: (number | null)[] = [6, 6, 8], filters = 12): P
     layers: [
       layers.depthwiseConv2d({inputShape: shape, kernelSize: 3, padding: 'same', activation: 'relu6'}),
       layers.conv2d({filters, kernelSize: 1, activation: 'relu'}),
-      layers.globalAveragePooling2d({}),
+      layers.globalMaxPooling2d({}),
     ],
   });
   const fused = await fuse(model);
