@@ -28,8 +28,18 @@ async function artifactsFrom(index: number): Promise<tf.io.ModelArtifacts> {
   return {...((await json.json()) as tf.io.ModelArtifacts), weightData: await weights.arrayBuffer()};
 }
 
+/** Half a second behind its start Chromium 156 has no adapter for a page yet, on Linux with an NVIDIA GPU, though it has one soon. */
+async function adapterFound(): Promise<boolean> {
+  for (let attempt = 0; attempt < 40; attempt++) {
+    if (await navigator.gpu.requestAdapter()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  return false;
+}
+
 async function main(): Promise<void> {
   const {models, plan, wantedAdapter} = (await (await fetch('/task')).json()) as PageTask;
+  if (!(await adapterFound())) throw new Error('Chromium has no WebGPU adapter.');
   if (!(await tf.setBackend('webgpu'))) throw new Error('The webgpu backend did not start.');
   registerBlockKernels();
   const adapter = await navigator.gpu.requestAdapter({powerPreference: 'high-performance'});

@@ -1,5 +1,5 @@
 /** Output shapes, a row an op. An op that is not here gives values of unknown shape, which only means less is fused around it. */
-import {flagAttr, numberAttr, numbersAttr, shapeAttr} from './attrs.js';
+import {flagAttr, numberAttr, numbersAttr, shapeAttr, textAttr} from './attrs.js';
 import {BLOCK_KINDS, blockOf, blockShape} from './block_node.js';
 import type {OpContext} from './infer.js';
 import {joined} from './joined_shapes.js';
@@ -192,6 +192,24 @@ const gather: ShapeRule = (op) => {
   return [[...params.slice(0, at), ...indices, ...params.slice(at + 1)]];
 };
 
+/** Of `[…, n]` indices each n say which part of params. */
+const gatherNd: ShapeRule = (op) => {
+  const [params, indices] = [op.shape(0), op.shape(1)];
+  const named = indices?.at(-1);
+  if (!params || !indices || named === undefined || named < 0) return [undefined];
+  return [[...indices.slice(0, -1), ...params.slice(named)]];
+};
+
+/** Channels to pixels, NHWC. */
+const depthToSpace: ShapeRule = (op) => {
+  const input = op.shape(0);
+  const block = numberAttr(op.node.attrs, 'block_size', 0);
+  if (input?.length !== 4 || block < 1 || textAttr(op.node.attrs, 'data_format', 'NHWC') !== 'NHWC')
+    return [undefined];
+  const [n = -1, h = -1, w = -1, c = -1] = input;
+  return [[n, h < 0 ? -1 : h * block, w < 0 ? -1 : w * block, c < 0 ? -1 : c / block ** 2]];
+};
+
 /** `grow` is 1 for SpaceToBatchND, which pads and then deals pixels out to images, and -1 for its inverse. */
 const dealt =
   (grow: 1 | -1): ShapeRule =>
@@ -335,6 +353,8 @@ export const SHAPE_RULES: Readonly<Record<string, ShapeRule | undefined>> = Obje
   ...rows(['Fill'], fromShapeInput(0)),
   ...rows(['BroadcastTo'], fromShapeInput(1)),
   ...rows(['GatherV2', 'Gather'], gather),
+  ...rows(['GatherNd'], gatherNd),
+  ...rows(['DepthToSpace'], depthToSpace),
   ...rows(['Shape'], (op) => [op.shape(0) && [op.shape(0)?.length ?? 0]]),
   ...rows(['Rank', 'Size'], () => [[]]),
   ...rows(['Reshape'], reshape),

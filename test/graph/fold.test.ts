@@ -86,6 +86,18 @@ onBackend('cpu', 'constant folding', () => {
     expect(infer(graph).shape(valueOf('flat'))).toEqual([-1, 32]);
   });
 
+  it('knows the shapes of pixels dealt out of channels, and of gathered parts', () => {
+    const g = new TestGraph();
+    g.input('x', [-1, 4, 6, 8]);
+    g.op('pixels', 'DepthToSpace', ['x'], {block_size: 2, data_format: 'NHWC'});
+    g.op('first', 'DepthToSpace', ['x'], {block_size: 2, data_format: 'NCHW'});
+    g.op('parts', 'GatherNd', ['pixels', g.integers('at', [0, 1, 0, 2, 0, 3], [3, 2])]);
+    const inferred = infer(importGraph(g.artifacts(['parts', 'first'])));
+    expect(inferred.shape(valueOf('pixels'))).toEqual([-1, 8, 12, 2]);
+    expect(inferred.shape(valueOf('first'))).toBeUndefined();
+    expect(inferred.shape(valueOf('parts'))).toEqual([3, 12, 2]);
+  });
+
   it('names the inputs where inputShapes names none', () => {
     expect(() => rewriteArtifacts(flattened(), {inputShapes: {y: [1]}})).toThrowError(
       /inputShapes names 'y', but the inputs are 'x'/,
