@@ -18,12 +18,15 @@ function need(ok) {
 }
 
 /** A runner reports {passed, failed, skipped} as its one message; without it, it died. */
-async function runSuites(script) {
-  console.log(`\n== ${script}`);
-  const child = fork(`scripts/${script}`, flags, {execArgv: ['--enable-source-maps']});
+async function runSuites(script, {later} = {}) {
+  const child = fork(`scripts/${script}`, flags, {execArgv: ['--enable-source-maps'], silent: later});
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => output.push(chunk));
+  if (!later) console.log(`\n== ${script}`);
   let counts;
   child.on('message', (message) => (counts = message));
   const code = await new Promise((resolve) => child.on('close', resolve));
+  if (later) console.log(`\n== ${script}\n${Buffer.concat(output).toString()}`);
   for (const key of Object.keys(total)) total[key] += counts?.[key] ?? 0;
   if (!counts || (code !== 0 && counts.failed === 0)) {
     console.error(`== ${script} ended with exit code ${code} before it was done`);
@@ -37,8 +40,11 @@ async function main() {
     need(step('eslint', process.execPath, ['node_modules/eslint/bin/eslint.js', '.']));
     need(step('prettier', process.execPath, ['node_modules/prettier/bin/prettier.cjs', '--check', '.']));
   }
-  if (only !== 'browser') await runSuites('run_node.mjs');
-  if (only !== 'node') await runSuites('run_browser.mjs');
+  // At the same time: either mostly waits for one core, which compiles shaders. The browser's output follows as a whole.
+  await Promise.all([
+    only === 'browser' ? undefined : runSuites('run_node.mjs'),
+    only === 'node' ? undefined : runSuites('run_browser.mjs', {later: only !== 'browser'}),
+  ]);
 }
 
 await main();

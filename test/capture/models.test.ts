@@ -20,8 +20,12 @@ const FLOATS = {T: {type: 'DT_FLOAT'}};
 /** Only on a GPU are pipelines compiled ahead. Undone by the returned function. */
 function pretendHardware(device: GPUDevice): () => void {
   const value = {vendor: 'nvidia', architecture: '', device: '', description: ''};
+  const own = Object.getOwnPropertyDescriptor(device, 'adapterInfo'); // In Node; in a browser it is the prototype's.
   Object.defineProperty(device, 'adapterInfo', {value, configurable: true});
-  return () => void Reflect.deleteProperty(device, 'adapterInfo');
+  return () => {
+    Reflect.deleteProperty(device, 'adapterInfo');
+    if (own) Object.defineProperty(device, 'adapterInfo', own);
+  };
 }
 
 onBackend('webgpu', 'capture of models', () => {
