@@ -34,6 +34,7 @@ const {overallStatus} = files.length ? await jasmine.execute() : {overallStatus:
 // Errors outside of specs (a file that does not load, an afterAll) fail the run without failing a spec.
 if (overallStatus !== 'passed' && counts.failed === 0) counts.failed = 1;
 const slowest = [...seconds].sort(([, a], [, b]) => b - a).slice(0, 12);
-for (const [file, time] of slowest) console.log(`${time.toFixed(0).padStart(4)} s ${file?.split('/dist/').at(-1)}`);
+for (const [file, time] of slowest)
+  console.log(`${time.toFixed(0).padStart(4)} s ${file?.split('/dist/').at(-1)}`);
 process.exitCode = counts.failed ? 1 : 0;
 if (process.send) process.send(counts, () => process.exit());

@@ -4,6 +4,7 @@
  *   --only=node|browser   one runner, no lint      --filter=TEXT   only test files whose path contains TEXT
  *   --seed=N              another order
  */
+import {Buffer} from 'node:buffer';
 import {fork} from 'node:child_process';
 import {build, installChromium, installPackages, step} from './setup.mjs';
 
