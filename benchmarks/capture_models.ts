@@ -29,15 +29,16 @@ export async function humanModels(): Promise<string[]> {
 /**
  * `nsfwjs`, a name of `humanModels`, an architecture of models/ with random weights, or the path of a model.json; weights that
  * are not beside it are random.
+ * @param size of the image, in pixels, where the model leaves it open; an architecture's own unless given.
  */
-export const loadModel = async (name: string): Promise<BenchmarkModel> =>
-  openModel(name, await loadArtifacts(name));
+export const loadModel = async (name: string, size?: number): Promise<BenchmarkModel> =>
+  openModel(name, await loadArtifacts(name, size), size);
 
 /** Of what `loadModel` takes. */
-export function loadArtifacts(name: string): Promise<tf.io.ModelArtifacts> {
+export function loadArtifacts(name: string, size?: number): Promise<tf.io.ModelArtifacts> {
   if (name === 'nsfwjs') return Promise.resolve(nsfwArtifacts());
   return isArchitecture(name)
-    ? buildGraphModel(makeNetwork(findArchitecture(name)), randomTensors(1))
+    ? buildGraphModel(makeNetwork(findArchitecture(name)), randomTensors(1), size ? {size} : {})
     : graphArtifacts(name);
 }
 

@@ -1,7 +1,8 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
- *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16] [--out=FILE]
- * MODEL as in capture.js. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
+ *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16]
+ *     [--size=224] [--out=FILE]
+ * MODEL as in capture.js. Images have the network's own size (384×384 for EfficientNetV2-S) unless --size says another. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
  * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
  * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --precision=f16
  * fuses in f16 and says how far the outputs are from those fused in f32.
@@ -29,6 +30,7 @@ const {values, positionals} = parseArgs({
     each: {type: 'boolean', default: false},
     only: {type: 'string'},
     precision: {type: 'string', default: 'f32'},
+    size: {type: 'string'},
     out: {type: 'string'},
   },
 });
@@ -157,6 +159,7 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
   x.dispose();
   return {
     model: loaded.name.split('/').at(-2) ?? loaded.name,
+    input: shape.slice(1).join('×'),
     batch,
     precision,
     ...before?.row,
@@ -169,14 +172,15 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
 const rows: Row[] = [];
 for (const name of positionals) {
   for (const batch of values.batches.split(',').map(Number)) {
-    const loaded = await loadModel(name);
+    const loaded = await loadModel(name, values.size === undefined ? undefined : Number(values.size));
     const row = await measure(loaded, batch);
     rows.push(row);
     console.log(Object.entries(row).map(([key, value]) => `${key} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(4) : value}`).join(' | ')); // prettier-ignore
     loaded.model.dispose();
+    // After each row: a time limit then loses one.
+    if (values.out)
+      writeFileSync(values.out, JSON.stringify({adapter, versions: process.versions, rows}, null, 1));
   }
 }
-if (values.out)
-  writeFileSync(values.out, JSON.stringify({adapter, versions: process.versions, rows}, null, 1));
 adapter.dispose();
 process.exit(0);

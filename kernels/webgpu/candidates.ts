@@ -13,7 +13,7 @@ import {
 } from './depthwise_project_tiling.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
-import {APART, FUSED_RATES} from './fused_tiling.js';
+import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
 import {
   apartMicroseconds,
   depthwiseCandidates,
@@ -100,30 +100,40 @@ const matmul: TileRow<ProblemOf<'matmul'>, MatmulTile> = {
   },
 };
 
-/** The fused kernels' choices hold the stages apart as well: then the estimate is of the dispatches these are, less one launch. */
-const feedForward: TileRow<ProblemOf<'feedForward'>, TileOf<'feedForward'>> = {
-  candidates: (problem, limits) => [APART, ...feedForwardCandidates(problem, limits)],
-  every: feedForwardTiles,
-  estimate: (tile, problem, {device}) =>
-    scaledFromH200(
-      (tile.FUSED
-        ? estimateFeedForward(tile, problem)
-        : apartMicroseconds.feedForward(problem, device.limits)) - FUSED_RATES.launch,
-      device,
-    ),
-};
+interface FusedRow<Problem, Tile> {
+  readonly candidates: (problem: Problem, limits: DeviceLimits) => readonly Tile[];
+  readonly every: (problem: Problem, limits: DeviceLimits) => Iterable<Tile>;
+  /** Microseconds on an H200, launches included: in one dispatch, and of the stages apart. */
+  readonly estimate: (tile: Tile, problem: Problem) => number;
+  readonly apart: (problem: Problem, limits: DeviceLimits) => number;
+}
 
-const depthwiseProject: TileRow<ProblemOf<'depthwiseProject'>, TileOf<'depthwiseProject'>> = {
-  candidates: (problem, limits) => [APART, ...depthwiseProjectCandidates(problem, limits)],
-  every: depthwiseProjectTiles,
+/** A fused kernel's choices hold the stages apart as well: then the estimate is of the dispatches these are, less one launch. */
+const fused = <Problem, Tile extends {readonly FUSED: true}>(
+  row: FusedRow<Problem, Tile>,
+): TileRow<Problem, Tile | Apart> => ({
+  candidates: (problem, limits) => [APART, ...row.candidates(problem, limits)],
+  every: row.every,
   estimate: (tile, problem, {device}) =>
     scaledFromH200(
-      (tile.FUSED
-        ? estimateDepthwiseProject(tile, problem)
-        : apartMicroseconds.depthwiseProject(problem, device.limits)) - FUSED_RATES.launch,
+      (tile.FUSED ? row.estimate(tile, problem) : row.apart(problem, device.limits)) - FUSED_RATES.launch,
       device,
     ),
-};
+});
+
+const feedForward = fused({
+  candidates: feedForwardCandidates,
+  every: feedForwardTiles,
+  estimate: estimateFeedForward,
+  apart: apartMicroseconds.feedForward,
+});
+
+const depthwiseProject = fused({
+  candidates: depthwiseProjectCandidates,
+  every: depthwiseProjectTiles,
+  estimate: estimateDepthwiseProject,
+  apart: apartMicroseconds.depthwiseProject,
+});
 
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
 /** Vectors a thread keeps; above, sums were seen to fall out of registers and cost several times more. */

@@ -7,7 +7,7 @@ import type {DeviceLimits, MatmulProblem} from './tiling.js';
 
 /**
  * The estimates' constants, fitted to 84 tiles of MobileNetV2's blocks at batches 1 and 8, measured on an H200 by
- * benchmarks/fused_tiles.ts: mean error 10 %, and no block of those where the estimate fuses what was slower fused. `load` is not
+ * benchmarks/fused_tiles.ts: mean error 10 %, and of the tiles measured it fuses none that was slower fused. `load` is not
  * fitted, since it also shapes the tiles; a step was too cheap to tell from nothing.
  */
 export const FUSED_RATES = {

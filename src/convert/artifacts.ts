@@ -7,8 +7,8 @@ export type AnyModel = GraphModel | LayersModel;
 
 export const isLayersModel = (model: AnyModel): model is LayersModel => 'layers' in model;
 
-/** The model stays as it is and usable. Quantised weights keep their bytes, unless it was loaded as a stream. */
-export async function artifactsOf(model: AnyModel): Promise<tf.io.ModelArtifacts> {
+/** What `save` hands over; weights as the model keeps them. */
+export async function savedBy(model: Pick<AnyModel, 'save'>): Promise<tf.io.ModelArtifacts> {
   let saved: tf.io.ModelArtifacts | undefined;
   await model.save(
     tf.io.withSaveHandler((artifacts) => {
@@ -17,6 +17,12 @@ export async function artifactsOf(model: AnyModel): Promise<tf.io.ModelArtifacts
     }),
   );
   if (!saved) throw new Error('TF.js did not hand over the model it was asked to save.');
+  return saved;
+}
+
+/** The model stays as it is and usable. Quantised weights keep their bytes, unless it was loaded as a stream. */
+export async function artifactsOf(model: AnyModel): Promise<tf.io.ModelArtifacts> {
+  const saved = await savedBy(model);
   if (saved.weightData !== undefined || isLayersModel(model)) return saved;
   // A streamed model keeps no data but its tensors, which are float32 whatever the file had.
   const tensors = Object.entries(model.weights).map(([name, [tensor]]) => ({

@@ -2,6 +2,7 @@
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {reportText} from '../../src/cli/report_text.js';
+import {savedBy} from '../../src/convert/artifacts.js';
 import {convert} from '../../src/convert/convert.js';
 import {fuse} from '../../src/fuse.js';
 import type {Report} from '../../src/graph/index.js';
@@ -148,13 +149,7 @@ onBackend('cpu', 'bodies of control flow', () => {
   it('survive save and load, at any batch', async () => {
     const original = await loadGraphModel(tf.io.fromMemory(refinement()));
     const fused = await fuse(original);
-    let saved: tf.io.ModelArtifacts = {};
-    await fused.save(
-      tf.io.withSaveHandler((artifacts) => {
-        saved = artifacts;
-        return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(), modelTopologyType: 'JSON'}});
-      }),
-    );
+    const saved = await savedBy(fused);
     const loaded = await loadGraphModel(tf.io.fromMemory(saved));
     for (const batch of [1, 3]) {
       const x = seededTensors(batch)([batch, 6, 6, 8]);

@@ -12,6 +12,52 @@
  * Sums within the loop over chunks have their zeros written out: 'var a: array<…>;' in a loop kept the values of the turn before
  * on SwiftShader where 'a' was passed by pointer, though WGSL says otherwise.
  */
+
+interface Multiply {
+  readonly name: 'Project' | 'Expand';
+  /** Workgroup memory of the left operand, [channels / 4][stride], and of the filter, [channels][columns4]. */
+  readonly left: string;
+  readonly stride: string;
+  readonly tile: string;
+  readonly columns4: string;
+  /** STEP_`step`4 vectors of channels a step, UNROLL_`step` of them written out. */
+  readonly step: 'H' | 'K';
+}
+
+/** One step of either product: the left operand from vector 'first' on, times the filter, onto a thread's sums. */
+function multiplyText({name, left, stride, tile, columns4, step}: Multiply): string {
+  const NAME = name.toUpperCase();
+  return /* wgsl */ `fn multiply${name}(first: u32, at: vec2u, acc: ptr<function, array<vec4f, ${NAME}_ROWS * ${NAME}_COLUMNS>>) {
+  for (var base = 0u; base < STEP_${step}4; base += UNROLL_${step}) {
+    // unroll k < UNROLL_${step}
+    {
+      var rows: array<vec4f, ${NAME}_ROWS>;
+      // unroll i < ${NAME}_ROWS
+      {
+        rows[i] = ${left}[(first + base + k) * ${stride} + at.y + i * ${NAME}_THREADS_M];
+      }
+      // unroll j < ${NAME}_COLUMNS
+      {
+        let column = (base + k) * 4u * ${columns4} + at.x + j * ${NAME}_THREADS_N;
+        let w0 = ${tile}[column];
+        let w1 = ${tile}[column + ${columns4}];
+        let w2 = ${tile}[column + 2u * ${columns4}];
+        let w3 = ${tile}[column + 3u * ${columns4}];
+        // unroll i < ${NAME}_ROWS
+        {
+          var sum = (*acc)[i * ${NAME}_COLUMNS + j];
+          sum = fma(vec4f(rows[i].x), w0, sum);
+          sum = fma(vec4f(rows[i].y), w1, sum);
+          sum = fma(vec4f(rows[i].z), w2, sum);
+          (*acc)[i * ${NAME}_COLUMNS + j] = fma(vec4f(rows[i].w), w3, sum);
+        }
+      }
+    }
+  }
+}
+`;
+}
+
 export const projectText = /* wgsl */ `
 const CHUNK4 = HIDDEN_CHUNK / 4u;
 const HIDDEN4 = (HIDDEN + 3u) / 4u;
@@ -61,35 +107,7 @@ fn storeProject(local: u32, next: ptr<function, array<vec4f, PROJECT_LOADS>>) {
   }
 }
 
-fn multiplyProject(first: u32, at: vec2u, acc: ptr<function, array<vec4f, PROJECT_ROWS * PROJECT_COLUMNS>>) {
-  for (var base = 0u; base < STEP_H4; base += UNROLL_H) {
-    // unroll k < UNROLL_H
-    {
-      var rows: array<vec4f, PROJECT_ROWS>;
-      // unroll i < PROJECT_ROWS
-      {
-        rows[i] = hidden[(first + base + k) * HIDDEN_STRIDE + at.y + i * PROJECT_THREADS_M];
-      }
-      // unroll j < PROJECT_COLUMNS
-      {
-        let column = (base + k) * 4u * PROJECT_N4 + at.x + j * PROJECT_THREADS_N;
-        let w0 = projectTile[column];
-        let w1 = projectTile[column + PROJECT_N4];
-        let w2 = projectTile[column + 2u * PROJECT_N4];
-        let w3 = projectTile[column + 3u * PROJECT_N4];
-        // unroll i < PROJECT_ROWS
-        {
-          var sum = (*acc)[i * PROJECT_COLUMNS + j];
-          sum = fma(vec4f(rows[i].x), w0, sum);
-          sum = fma(vec4f(rows[i].y), w1, sum);
-          sum = fma(vec4f(rows[i].z), w2, sum);
-          (*acc)[i * PROJECT_COLUMNS + j] = fma(vec4f(rows[i].w), w3, sum);
-        }
-      }
-    }
-  }
-}
-
+${multiplyText({name: 'Project', left: 'hidden', stride: 'HIDDEN_STRIDE', tile: 'projectTile', columns4: 'PROJECT_N4', step: 'H'})}
 // Adds the chunk's share. The first step's filter is on its way in 'next'; behind the first barrier everyone's hidden map is there.
 fn projectChunk(
   chunk: u32,
@@ -174,35 +192,7 @@ fn storeExpand(local: u32, next: ptr<function, Ahead>) {
   }
 }
 
-fn multiplyExpand(at: vec2u, acc: ptr<function, array<vec4f, EXPAND_ROWS * EXPAND_COLUMNS>>) {
-  for (var base = 0u; base < STEP_K4; base += UNROLL_K) {
-    // unroll k < UNROLL_K
-    {
-      var rows: array<vec4f, EXPAND_ROWS>;
-      // unroll i < EXPAND_ROWS
-      {
-        rows[i] = xTile[(base + k) * X_STRIDE + at.y + i * EXPAND_THREADS_M];
-      }
-      // unroll j < EXPAND_COLUMNS
-      {
-        let column = (base + k) * 4u * CHUNK4 + at.x + j * EXPAND_THREADS_N;
-        let w0 = expandTile[column];
-        let w1 = expandTile[column + CHUNK4];
-        let w2 = expandTile[column + 2u * CHUNK4];
-        let w3 = expandTile[column + 3u * CHUNK4];
-        // unroll i < EXPAND_ROWS
-        {
-          var sum = (*acc)[i * EXPAND_COLUMNS + j];
-          sum = fma(vec4f(rows[i].x), w0, sum);
-          sum = fma(vec4f(rows[i].y), w1, sum);
-          sum = fma(vec4f(rows[i].z), w2, sum);
-          (*acc)[i * EXPAND_COLUMNS + j] = fma(vec4f(rows[i].w), w3, sum);
-        }
-      }
-    }
-  }
-}
-
+${multiplyText({name: 'Expand', left: 'xTile', stride: 'X_STRIDE', tile: 'expandTile', columns4: 'CHUNK4', step: 'K'})}
 // Before the first chunk.
 fn beginExpand(origin: vec3i, chunk: u32, local: u32, next: ptr<function, Ahead>) {
   fetchX(origin, 0u, local, next);
@@ -229,7 +219,7 @@ fn expandChunk(
     let nextStep = select(step + 1u, 0u, isLast);
     if (STEPS_K > 1u) { fetchX(origin, nextStep, local, next); }
     fetchExpand(select(chunk, following, isLast), nextStep, local, next);
-    if (EXPAND_THREADS == WORKGROUP || local < EXPAND_THREADS) { multiplyExpand(at, acc); }
+    if (EXPAND_THREADS == WORKGROUP || local < EXPAND_THREADS) { multiplyExpand(0u, at, acc); }
   }
 }
 
