@@ -16,6 +16,7 @@ import {parseArgs} from 'node:util';
 import {loadArtifacts} from './capture_models.js';
 import {bundlePage, runInChromium} from './chromium_page.js';
 import type {Engine, LiteRtRow, LiteRtTask} from './litert_page.js';
+import {milliseconds} from './peer_table.js';
 
 const SCRIPT = 'litert_page';
 const ENGINES: readonly Engine[] = ['read-back', 'fused', 'litert', 'replay', 'stock'];
@@ -88,7 +89,7 @@ function onRow(row: LiteRtRow): void {
 
 const shown = (row: LiteRtRow | undefined): string => {
   if (!row || row.singleMs === undefined || row.pipelinedMs === undefined) return 'n/a';
-  return `${row.singleMs.toPrecision(3)} / ${row.pipelinedMs.toPrecision(3)}`;
+  return `${milliseconds(row.singleMs)} / ${milliseconds(row.pipelinedMs)}`;
 };
 
 function printTable(): void {

@@ -37,8 +37,10 @@ const LEGEND = [
   'float32 unless the title says otherwise; tf32 and f16 multiply on tensor cores.',
 ];
 
-const milliseconds = (value: unknown): string =>
-  typeof value === 'number' && Number.isFinite(value) ? value.toPrecision(3) : 'n/a';
+export function milliseconds(value: unknown): string {
+  if (typeof value !== 'number' || !Number.isFinite(value)) return 'n/a';
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
 
 function cell({values}: PeerRow, {part, of}: Column): string {
   const texts = of.map((name) => milliseconds(values[part]?.[name]));
@@ -62,7 +64,8 @@ function reasonsOf(rows: readonly PeerRow[]): string[] {
 export function peerTable(rows: readonly PeerRow[]): string {
   const isShown = ({title, part, of}: Column): boolean =>
     !OPTIONAL.includes(title) ||
-    rows.some(({values, failures}) => of.some((name) => values[part]?.[name] !== undefined) || (part === 'f16' && failures.f16 !== undefined)); // prettier-ignore
+    rows.some(({values}) => of.some((name) => values[part]?.[name] !== undefined)) ||
+    (part === 'f16' && rows.some(({failures}) => failures.f16 !== undefined));
   const columns = COLUMNS.filter(isShown);
   const lines = [
     ['network', 'batch', ...columns.map(({title}) => title)],
