@@ -78,6 +78,9 @@ export async function runInChromium<Row>(page: Page, options: ChromiumOptions<Ro
   let watchdog: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
+      // Else it would outlive this process, in a group of its own.
+      for (const signal of ['SIGINT', 'SIGTERM'] as const)
+        process.once(signal, () => reject(new Error(`Stopped by ${signal}.`)));
       const silence = (): void =>
         reject(new Error(`Chromium sent nothing for ${MOST_SILENCE_MS / 1000} seconds.`));
       const alive = (): void => {
