@@ -114,14 +114,22 @@ function withOutcome(rows: readonly PeerRow[], network: string, part: PartName, 
   });
 }
 
+/** The row with a reason for each part that has not answered. */
+function withoutGaps(row: PeerRow, parts: readonly PartName[], reason: string): PeerRow {
+  const open = parts.filter((part) => !row.values[part] && row.failures[part] === undefined);
+  return {...row, failures: {...row.failures, ...Object.fromEntries(open.map((part) => [part, reason]))}};
+}
+
 async function compare(parts: ReadonlyMap<PartName, Part>, begin: Results): Promise<void> {
   const batches = options.batches.split(',').map(Number);
   let results = begin;
   const update = (change: Partial<Results>): void => write((results = {...results, ...change}));
   const finish = (): void => console.log(peerTable(results.rows));
+  const start = performance.now();
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => {
       stopRunning();
+      update({rows: results.rows.map((row) => withoutGaps(row, [...parts.keys()], `stopped by ${signal}`))});
       finish();
       process.exit(130);
     });
@@ -132,7 +140,7 @@ async function compare(parts: ReadonlyMap<PartName, Part>, begin: Results): Prom
     for (const [name, part] of parts) {
       const onOutcome = (outcome: Outcome): void => {
         update({rows: withOutcome(results.rows, network, name, outcome)});
-        console.error(`${network} ${outcome.batch} ${name}: ${outcome.failure ?? JSON.stringify(outcome.values)}`);
+        console.error(`${Math.round((performance.now() - start) / 1000)} s: ${network} ${outcome.batch} ${name}: ${outcome.failure ?? JSON.stringify(outcome.values)}`);
       }; // prettier-ignore
       const first = part.prepare(network, batches);
       if ('missing' in first) {
