@@ -189,7 +189,7 @@ class Runner {
       const {pipeline, bindGroup, workgroups} = recordedOf(device, this.#pipelines, dispatch, buffers);
       return {kind: 'dispatch', pipeline, groups: [bindGroup], workgroups};
     });
-    const out = await this.#outputOf(steps, buffers.get('out', ''), 4 * product(plan.output));
+    const out = await this.#outputOf(steps, buffers.get('out'), 4 * product(plan.output));
     return {out, steps, close: () => buffers.destroy()};
   }
 

@@ -79,7 +79,7 @@ const productOf = (plan: Plan, key: string): Dispatch | undefined =>
   plan.dispatches.find((dispatch) => isProduct(dispatch) && keyOfDispatch(dispatch) === key);
 
 async function resultOf(dispatch: Dispatch, buffers: PlanBuffers): Promise<Float32Array> {
-  const source = buffers.get(dispatch.buffers['out'] ?? 'out', 'out');
+  const source = buffers.get(dispatch.buffers['out'] ?? 'out');
   const staging = device.createBuffer({size: source.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ}); // prettier-ignore
   const encoder = device.createCommandEncoder();
   const {pipeline, bindGroup, workgroups} = recordedOf(device, cache, dispatch, buffers);

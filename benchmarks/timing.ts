@@ -1,6 +1,6 @@
 /** Times dispatches of a plan on the GPU by timestamp queries, without TF.js in between. */
 import type {BufferName, Dispatch, Plan} from '../kernels/plan.js';
-import {kernelText, type PipelineCache} from '../kernels/webgpu/compile.js';
+import {boundBuffers, type PipelineCache} from '../kernels/webgpu/compile.js';
 import {seededRandom} from '../test/support/random.js';
 
 /** The buffers of a plan, filled with random numbers, f32 or f16: a GPU runs faster on zeros. */
@@ -23,9 +23,8 @@ export class PlanBuffers {
     ]);
   }
 
-  get(name: BufferName, use: string): GPUBuffer {
-    const key = name === 'unused' ? `unused ${use}` : name;
-    let buffer = this.#buffers.get(key);
+  get(name: BufferName): GPUBuffer {
+    let buffer = this.#buffers.get(name);
     if (!buffer) {
       const size = Math.max(16, 4 * (this.#sizes.get(name) ?? 4));
       buffer = this.#device.createBuffer({
@@ -37,10 +36,10 @@ export class PlanBuffers {
       if (given) {
         new Float32Array(buffer.getMappedRange()).set(given);
         buffer.unmap();
-        this.#buffers.set(key, buffer);
+        this.#buffers.set(name, buffer);
         return buffer;
       }
-      const next = seededRandom(key.length);
+      const next = seededRandom(name.length);
       const block = Float32Array.from({length: 4096}, () => 0.2 * (next() - 0.5));
       // Read as f16, both halves of a word are ordinary numbers too.
       const words = new Uint32Array(block.buffer);
@@ -49,7 +48,7 @@ export class PlanBuffers {
       for (let at = 0; at < values.length; at += block.length)
         values.set(block.subarray(0, values.length - at), at);
       buffer.unmap();
-      this.#buffers.set(key, buffer);
+      this.#buffers.set(name, buffer);
     }
     return buffer;
   }
@@ -72,10 +71,10 @@ export function recordedOf(
   buffers: PlanBuffers,
 ): Recorded {
   const {pipeline, layout} = cache.get(dispatch);
-  const entries = kernelText(dispatch.kernel).bindings.map(({name, access}, binding) => {
-    const buffer = dispatch.buffers[name.replace('Scalars', '')] ?? 'unused';
-    return {binding, resource: {buffer: buffers.get(buffer, `${access} ${binding}`)}};
-  });
+  const entries = boundBuffers(dispatch).map(({binding, buffer}) => ({
+    binding,
+    resource: {buffer: buffers.get(buffer)},
+  }));
   return {pipeline, bindGroup: device.createBindGroup({layout, entries}), workgroups: dispatch.workgroups};
 }
 

@@ -76,9 +76,9 @@ describe('f16 plans', () => {
   it('take the f32 kernels where there are no matrices, or channels do not come by eights', () => {
     const stored = planWith([]);
     expect(stored.dispatches.map(({kernel}) => kernel)).toEqual([
-      'pointwise.vector',
+      'directPointwise.vector',
       'depthwise.vector',
-      'pointwise.vector',
+      'directPointwise.vector',
     ]);
     expect(stored.dispatches.map(typesOf)).toEqual([['OUT_F16'], ['X_F16', 'OUT_F16'], ['X_F16']]);
     const narrow = lowerBlock(
@@ -86,7 +86,7 @@ describe('f16 plans', () => {
       [1, 8, 8, 12],
       withHalf(tilingFor(stockLimits), stockLimits, {matrices: [UNIT]}),
     );
-    expect(narrow.dispatches.map(({kernel}) => kernel)).toEqual(['pointwise.vector']);
+    expect(narrow.dispatches.map(({kernel}) => kernel)).toEqual(['directPointwise.vector']);
   });
 
   it('pack filters two to a word, the first below', () => {

@@ -1,6 +1,7 @@
 /** Plans, packed weights and kernel texts of the WebGPU backend, apart from their results. */
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
+import type {Constants, Dispatch} from '../kernels/plan.js';
 import {headerOf, keyOf} from '../kernels/webgpu/compile.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
@@ -90,10 +91,12 @@ describe('kernel texts', () => {
   });
 
   it('have a key that differs wherever a constant does, in whatever order they come', () => {
-    expect(keyOf({kernel: 'gate', constants: {A: 1, B: 2}})).toBe(
-      keyOf({kernel: 'gate', constants: {B: 2, A: 1}}),
-    );
-    expect(keyOf({kernel: 'gate', constants: {A: 1}})).not.toBe(keyOf({kernel: 'gate', constants: {A: 2}}));
+    const keyWith = (constants: Constants, buffers: Dispatch['buffers'] = {}): string =>
+      keyOf({kernel: 'gate', constants, buffers});
+    expect(keyWith({A: 1, B: 2})).toBe(keyWith({B: 2, A: 1}));
+    expect(keyWith({A: 1})).not.toBe(keyWith({A: 2}));
+    expect(keyWith({A: 1}, {sums: 'x'})).not.toBe(keyWith({A: 1}, {weights: 'x'}));
+    expect(keyWith({A: 1}, {sums: 'x'})).toBe(keyWith({A: 1}, {sums: 'scratch:rows0', weights: 'unused'}));
   });
 
   it('are unrolled, nested ones too', () => {

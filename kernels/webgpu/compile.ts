@@ -1,8 +1,8 @@
 /**
- * From a kernel's static text and a plan's constants to a GPU pipeline. A pipeline's key is the kernel's name and those
+ * From a kernel's static text and a plan's constants to a GPU pipeline. A pipeline's key is the kernel's name, what it binds, and those
  * constants, made here and nowhere else, so two shapes can never share the wrong pipeline.
  */
-import type {Constants, Dispatch} from '../plan.js';
+import type {BufferName, Constants, Dispatch} from '../plan.js';
 import {activationText} from './activation_codes.js';
 import {unroll} from './unroll.js';
 import {observeDevice} from './observed_device.js';
@@ -40,11 +40,33 @@ export function headerOf(constants: Constants): string {
     .join('');
 }
 
-const declarations = (bindings: readonly Binding[], constants: Constants): string =>
-  bindings
-    .map(({name, access, element}, i) => {
-      const type = element ?? elementOf(name, constants);
-      return `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;\n`;
+/** What of a dispatch its shader and its bind group depend on. */
+export type Shaded = Pick<Dispatch, 'kernel' | 'constants' | 'buffers'>;
+
+export interface BoundBuffer {
+  readonly binding: number;
+  readonly access: 'read' | 'write';
+  readonly buffer: Exclude<BufferName, 'unused'>;
+}
+
+const bufferFor = ({buffers}: Shaded, name: string): BufferName =>
+  buffers[name.replace('Scalars', '')] ?? 'unused';
+
+/** The buffers a dispatch binds: each costs time whenever it is encoded, so those that its constants rule out are left out. */
+export const boundBuffers = (dispatch: Shaded): readonly BoundBuffer[] =>
+  kernelText(dispatch.kernel).bindings.flatMap(({name, access}, binding) => {
+    const buffer = bufferFor(dispatch, name);
+    return buffer === 'unused' ? [] : [{binding, access, buffer}];
+  });
+
+/** A text names all its kernel's buffers; those not bound are arrays that nothing comes to read or write. */
+const declarations = (dispatch: Shaded): string =>
+  kernelText(dispatch.kernel)
+    .bindings.map(({name, access, element}, i) => {
+      const type = element ?? elementOf(name, dispatch.constants);
+      return bufferFor(dispatch, name) === 'unused'
+        ? `var<private> ${name}: array<${type}, 1>;\n`
+        : `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;\n`;
     })
     .join('');
 
@@ -79,24 +101,23 @@ function directivesOf({directives = []}: KernelText, constants: Constants): stri
     .join('');
 }
 
-export function keyOf({kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>): string {
-  return `${kernel} ${Object.entries(constants)
+export function keyOf(dispatch: Shaded): string {
+  const bound = boundBuffers(dispatch).map(({binding}) => binding);
+  return `${dispatch.kernel} ${bound.join()} ${Object.entries(dispatch.constants)
     .map(([name, value]) => `${name}=${String(value)}`)
     .sort()
     .join(' ')}`;
 }
 
 /** The whole WGSL of a dispatch; `asLoops` as unroll's. */
-export function shaderOf(
-  {kernel, constants}: Pick<Dispatch, 'kernel' | 'constants'>,
-  asLoops = false,
-): string {
-  const found = kernelText(kernel);
+export function shaderOf(dispatch: Shaded, asLoops = false): string {
+  const {constants} = dispatch;
+  const found = kernelText(dispatch.kernel);
   return [
     directivesOf(found, constants),
     headerOf(constants),
     aliases(constants),
-    declarations(found.bindings, constants),
+    declarations(dispatch),
     activationText(constants),
     unroll(found.text, constants, asLoops),
   ].join('');
@@ -172,9 +193,8 @@ export class PipelineCache {
   }
 
   #describe(dispatch: Dispatch): {layout: GPUBindGroupLayout; descriptor: GPUComputePipelineDescriptor} {
-    const {bindings} = kernelText(dispatch.kernel);
     const label = `${dispatch.kernel} ${dispatch.workgroups.join('×')}`;
-    const entries = bindings.map(({access}, binding) => ({
+    const entries = boundBuffers(dispatch).map(({access, binding}) => ({
       binding,
       visibility: GPUShaderStage.COMPUTE,
       buffer: {type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const)},

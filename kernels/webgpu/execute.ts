@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {BufferName, Dispatch, Plan} from '../plan.js';
 import {bufferOf, recordDispatch} from './backend_access.js';
-import {kernelText, PipelineCache} from './compile.js';
+import {boundBuffers, PipelineCache} from './compile.js';
 
 const caches = new WeakMap<GPUDevice, PipelineCache>();
 
@@ -63,11 +63,10 @@ function record(
 ): void {
   const {device} = backend;
   const {pipeline, layout} = pipelinesOf(device).get(dispatch);
-  const entries = kernelText(dispatch.kernel).bindings.map(({name, access}, binding) => {
-    const buffer = dispatch.buffers[name.replace('Scalars', '')] ?? 'unused';
-    const resource = buffer === 'unused' ? placeholder(device, `${access} ${binding}`) : bufferNamed(buffer);
-    return {binding, resource: {buffer: resource}};
-  });
+  const entries = boundBuffers(dispatch).map(({binding, buffer}) => ({
+    binding,
+    resource: {buffer: bufferNamed(buffer)},
+  }));
   const bindGroup = device.createBindGroup({layout, entries});
   recordDispatch(backend, {
     name: `${kind}.${dispatch.kernel}`,
@@ -75,15 +74,4 @@ function record(
     bindGroup,
     workgroups: dispatch.workgroups,
   });
-}
-
-const placeholders = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
-
-/** A binding must be bound even where the constants rule its use out; two writable ones must not be the same buffer. */
-function placeholder(device: GPUDevice, use: string): GPUBuffer {
-  let buffers = placeholders.get(device);
-  if (!buffers) placeholders.set(device, (buffers = new Map<string, GPUBuffer>()));
-  let buffer = buffers.get(use);
-  if (!buffer) buffers.set(use, (buffer = device.createBuffer({size: 16, usage: GPUBufferUsage.STORAGE})));
-  return buffer;
 }

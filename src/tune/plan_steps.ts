@@ -2,7 +2,7 @@
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type {Dispatch, Plan} from '../../kernels/plan.js';
-import {kernelText, type PipelineCache} from '../../kernels/webgpu/compile.js';
+import {boundBuffers, type PipelineCache} from '../../kernels/webgpu/compile.js';
 import {observeDevice} from '../../kernels/webgpu/observed_device.js';
 import {type Block, reference, traceBlock} from '../../ops/index.js';
 import {BackendAccess} from '../../kernels/webgpu/backend_access.js';
@@ -35,11 +35,10 @@ export interface Bench {
 
 export function stepOf(dispatch: Dispatch, {device, pipelines, buffers, sizes}: Bench): TimedDispatch {
   const {pipeline, layout} = pipelines.get(dispatch);
-  const entries = kernelText(dispatch.kernel).bindings.map(({name, access}, binding) => {
-    const buffer = dispatch.buffers[name.replace('Scalars', '')] ?? 'unused';
-    const key = buffer === 'unused' ? `unused ${access} ${binding}` : buffer;
-    return {binding, resource: {buffer: buffers.get(key, sizes.get(buffer) ?? 16)}};
-  });
+  const entries = boundBuffers(dispatch).map(({binding, buffer}) => ({
+    binding,
+    resource: {buffer: buffers.get(buffer, sizes.get(buffer) ?? 16)},
+  }));
   const group = device.createBindGroup({layout, entries});
   return {kind: 'dispatch', pipeline, groups: [group], workgroups: dispatch.workgroups};
 }

@@ -15,12 +15,16 @@ const unit = (size: number): MatrixUnit => ({
   FRAGMENT_K: size,
   SUBGROUP_SIZE: 32,
 });
+const STAGED = {TILE_M: 32, TILE_N: 32, TILE_K: 16, THREAD_M: 4, THREAD_N: 4, SPLIT_K: 1, PARTS: 1};
 const dispatches: Dispatch[] = [];
 for (const matrices of [[unit(16)], [unit(8)], []]) {
-  const tiling = withHalf(tilingFor(stockLimits), stockLimits, {matrices});
-  for (const {kind, cases} of BLOCK_SPECS)
-    for (const {input, stages} of cases)
-      dispatches.push(...lowerBlock({kind, stages}, input, tiling).dispatches);
+  const usual = withHalf(tilingFor(stockLimits), stockLimits, {matrices});
+  // Cases are small, so that products read straight from memory; larger ones stage their operands.
+  const staged = {...usual, matmul: () => STAGED};
+  for (const tiling of [usual, staged])
+    for (const {kind, cases} of BLOCK_SPECS)
+      for (const {input, stages} of cases)
+        dispatches.push(...lowerBlock({kind, stages}, input, tiling).dispatches);
 }
 
 const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
