@@ -4,6 +4,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {shaderOf} from '../kernels/webgpu/compile.js';
 import type {ConvolutionTile} from '../kernels/webgpu/convolution_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
+import {denseCandidates} from '../kernels/webgpu/dense_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
@@ -125,6 +126,37 @@ onBackend('webgpu', 'depth-wise tiles', () => {
       expect(tiles.length).toBeGreaterThan(8);
       for (const tile of tiles.filter((_, i) => i % 3 === 0))
         await compare(block, input, {depthwise: () => tile});
+    });
+  }
+});
+
+onBackend('webgpu', 'tiles of a dense layer', () => {
+  const norm = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true} as const;
+  const headOf = (stages: Block['stages'], columns: number): Block => ({
+    kind: 'BlockHead',
+    stages: [{op: 'mean', name: 'mean'}, ...stages, pointwiseStage('dense', columns, 'relu6')],
+  });
+
+  for (const [name, stages] of Object.entries({plain: [], normed: [norm]})) {
+    it(name, async () => {
+      const input = [5, 17, 16, 70];
+      const tiles = denseCandidates(
+        {batch: 5, k: 70, columns: 39, isNormed: name === 'normed'},
+        limitsOf(backend().device),
+      );
+      expect(tiles.length).toBeGreaterThan(20);
+      for (const tile of tiles.filter((_, at) => at % 7 === 0))
+        await compare(headOf(stages, 39), input, {dense: () => tile});
+    });
+
+    it(`${name}, as texts that are valid written out as on a GPU, not only as loops`, async () => {
+      const {device} = backend();
+      for (const columns of [36, 39]) {
+        const {dispatches} = lowerBlock(headOf(stages, columns), [5, 4, 4, 70], tilingFor(limitsOf(device)));
+        device.pushErrorScope('validation');
+        for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
+        expect((await device.popErrorScope())?.message).toBeUndefined();
+      }
     });
   }
 });

@@ -6,6 +6,7 @@
 import type {Constants, DispatchCost} from '../plan.js';
 import {divideUp} from '../plan.js';
 import {convolution} from './convolution_candidates.js';
+import {denseCandidates} from './dense_tiling.js';
 import {
   depthwiseProjectCandidates,
   depthwiseProjectTiles,
@@ -189,6 +190,19 @@ const grouped: TileRow<ProblemOf<'grouped'>, TileOf<'grouped'>> = {
   },
 };
 
+const dense: TileRow<ProblemOf<'dense'>, TileOf<'dense'>> = {
+  candidates: denseCandidates,
+  estimate: ({LANES, TEAMS, IMAGES, STEP}, {batch, k, columns}, {device}) => {
+    const [k4, n4] = [divideUp(k, 4), divideUp(columns, 4)];
+    const workgroups = divideUp(n4, LANES) * divideUp(batch, IMAGES);
+    const steps = divideUp(divideUp(k4, TEAMS), STEP) * STEP;
+    // Loads of one step are in flight together, so its latency counts once.
+    const perThread = steps * ((4 + IMAGES) * loadCost(LANES, n4) / STEP + 4 * IMAGES * FMA4) + IMAGES * Math.log2(2 * TEAMS) * LOAD4; // prettier-ignore
+    const workgroup = LANES * TEAMS;
+    return processorTime({operations: perThread * workgroups * workgroup, workgroups, workgroup}, device);
+  },
+};
+
 const normalize: TileRow<ProblemOf<'normalize'>, TileOf<'normalize'>> = {
   candidates: ({channels}, limits) =>
     product(powersUpTo(divideUp(channels, 4), 64), WORKGROUPS_TO_TRY)
@@ -252,6 +266,7 @@ export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, Til
   feedForward,
   depthwiseProject,
   grouped,
+  dense,
   normalize,
   gate,
   sum,

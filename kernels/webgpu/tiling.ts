@@ -4,6 +4,7 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import {type DenseProblem, denseTile, type DenseTile} from './dense_tiling.js';
 import {
   depthwiseProjectApart,
   depthwiseProjectCandidates,
@@ -94,6 +95,8 @@ export interface Tiling {
     readonly LANES: number;
     readonly STRIPS: number;
   };
+  /** A dense layer on vectors. */
+  dense(problem: DenseProblem): DenseTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
   /** `SHARES` workgroups an image, each of which makes its share of the scales. */
   gate(problem: {readonly batch: number; readonly channels: number; readonly reduced: number}): {
@@ -264,6 +267,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
       return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
     },
+    dense: denseTile,
     // Three or four vectors a thread; more lanes only where registers would run out.
     normalize: ({channels}) => ({
       LANES: Math.min(32, powerOfTwoUpTo(divideUp(channels, 12), 32)),
