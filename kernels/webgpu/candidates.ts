@@ -29,6 +29,7 @@ import {
   type Tiling,
   tilingFor,
 } from './tiling.js';
+import {lineOf, stemCandidates} from './stem_tiling.js';
 
 /** Those of a tiling's members that choose a tile. Whether an expansion is made on the spot is no tile: it changes the dispatches. */
 export type TiledKernel = Exclude<
@@ -190,6 +191,22 @@ const grouped: TileRow<ProblemOf<'grouped'>, TileOf<'grouped'>> = {
   },
 };
 
+const stem: TileRow<ProblemOf<'stem'>, TileOf<'stem'>> = {
+  candidates: stemCandidates,
+  estimate: (tile, problem, {device}) => {
+    const {STRIP, VECTORS, LANES, STRIPS} = tile;
+    const {shape: [n, h, w, c], channels, kernel} = problem; // prettier-ignore
+    const values = kernel[1] * channels;
+    // A value of the line is one of four floats that a load could bring.
+    const loads = lineOf(tile, problem) * channels + values * VECTORS;
+    const perThread = kernel[0] * (LOAD4 / 2 * loads + FMA4 * values * VECTORS * STRIP); // prettier-ignore
+    const workgroup = LANES * STRIPS;
+    const workgroups =
+      n * divideUp(h * divideUp(w, STRIP), STRIPS) * divideUp(divideUp(c, 4), VECTORS * LANES);
+    return processorTime({operations: perThread * workgroups * workgroup, workgroups, workgroup}, device);
+  },
+};
+
 const dense: TileRow<ProblemOf<'dense'>, TileOf<'dense'>> = {
   candidates: denseCandidates,
   estimate: ({LANES, TEAMS, IMAGES, STEP}, {batch, k, columns}, {device}) => {
@@ -266,6 +283,7 @@ export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, Til
   feedForward,
   depthwiseProject,
   grouped,
+  stem,
   dense,
   normalize,
   gate,

@@ -34,6 +34,7 @@ import {
   type RatedTile,
 } from './matmul_tiling.js';
 import type {HalfTiling} from './matrix_tiling.js';
+import {type StemProblem, stemTile, type StemTile} from './stem_tiling.js';
 
 export * from './matmul_tiling.js';
 
@@ -95,6 +96,8 @@ export interface Tiling {
     readonly LANES: number;
     readonly STRIPS: number;
   };
+  /** The first convolution of a network, of up to three channels. */
+  stem(problem: StemProblem): StemTile;
   /** A dense layer on vectors. */
   dense(problem: DenseProblem): DenseTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
@@ -267,6 +270,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
       return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
     },
+    stem: (problem) => stemTile(problem, limits),
     dense: denseTile,
     // Three or four vectors a thread; more lanes only where registers would run out.
     normalize: ({channels}) => ({
