@@ -5,7 +5,7 @@
  * channels, so loads coalesce.
  *
  * The walk is a loop and not written out: in a network every dispatch comes upon processors that hold another kernel's instructions,
- * and 7×7 written out, some 40 KB, took 23 µs at [8, 14, 14, 384] where a repetition of it took 8, which as a loop is 8 at once (H200).
+ * and 7×7 written out, some 40 KB, took 19 to 23 µs at [8, 14, 14, 384] in a pass of its own where a repetition of it took 8; as a loop 8.7 and 8.3 (H200).
  *
  * The input comes from one of the two sources below: a map in device memory, or the 1×1 expansion of one, made tile by tile in
  * workgroup memory so that the expanded map never reaches device memory. Copying a plain map there first was slower on an
