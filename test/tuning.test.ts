@@ -69,6 +69,17 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
       block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 4, channels: 24})]},
       input: [1, 5, 9, 24],
     },
+    stem: {
+      block: {
+        kind: 'BlockConv',
+        stages: [spatialStage('spatial', {kernel: 3, group: 3, channels: 20, stride: 2})],
+      },
+      input: [2, 9, 13, 3],
+    },
+    dense: {
+      block: {kind: 'BlockHead', stages: [{op: 'mean', name: 'mean'}, norm, pointwiseStage('dense', 37, 'relu6')]}, // prettier-ignore
+      input: [5, 3, 4, 70],
+    },
     normalize: {block: {kind: 'BlockLayerNorm', stages: [norm]}, input: [2, 3, 5, 20]},
     gate: {block: gated, input: [1, 4, 3, 12]},
     sum: {block: fullGated, input: [2, 5, 7, 8]},

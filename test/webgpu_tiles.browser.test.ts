@@ -4,6 +4,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {shaderOf} from '../kernels/webgpu/compile.js';
 import type {ConvolutionTile} from '../kernels/webgpu/convolution_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
+import {denseCandidates} from '../kernels/webgpu/dense_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
@@ -16,6 +17,7 @@ import {
   type Tiling,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
+import {stemCandidates} from '../kernels/webgpu/stem_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, reference, traceBlock} from '../ops/index.js';
@@ -92,11 +94,11 @@ onBackend('webgpu', 'matrix tiles', () => {
 });
 
 onBackend('webgpu', 'tiles of a full convolution that gathers its rows', () => {
-  // Where channels are a multiple of the step, it lies within one tap; 20 are not, 3 and 6 are read one by one.
+  // Where channels are a multiple of the step, it lies within one tap; 20 are not, 6 and 7 are read one by one.
   const windows = [
     {channels: 32, pad: 'same', stride: 2, dilation: 1},
     {channels: 20, pad: [3, 1, 0, 2], stride: 1, dilation: 2},
-    {channels: 3, pad: 'same', stride: 2, dilation: 1},
+    {channels: 7, pad: 'same', stride: 2, dilation: 1},
     {channels: 6, pad: 'valid', stride: 1, dilation: 1},
   ] as const;
   const staged = MATMUL_TILES.filter(({DIRECT}) => !DIRECT).map(matmulTileOf);
@@ -120,15 +122,15 @@ onBackend('webgpu', 'tiles of a full convolution that gathers its rows', () => {
     for (const [channels, columns] of [
       [32, 36],
       [32, 9],
-      [3, 36],
-      [3, 9],
+      [6, 36],
+      [6, 9],
     ] as const) {
       // prettier-ignore
       const stage = spatialStage('spatial', {kernel: 3, group: channels, channels: columns});
       const [dispatch] = lowerBlock({kind: 'BlockConv', stages: [stage]}, [1, 9, 9, channels], tilingFor(limitsOf(device))).dispatches; // prettier-ignore
       if (!dispatch) throw new Error('A convolution is a dispatch.');
       expect(dispatch.kernel).toBe(
-        `${channels === 3 ? 'packedConvolution' : 'convolution'}.${columns === 9 ? 'scalar' : 'vector'}`,
+        `${channels === 6 ? 'packedConvolution' : 'convolution'}.${columns === 9 ? 'scalar' : 'vector'}`,
       );
       device.pushErrorScope('validation');
       device.createShaderModule({code: shaderOf(dispatch)});
@@ -153,6 +155,69 @@ onBackend('webgpu', 'depth-wise tiles', () => {
       expect(tiles.length).toBeGreaterThan(8);
       for (const tile of tiles.filter((_, i) => i % 3 === 0))
         await compare(block, input, {depthwise: () => tile});
+    });
+  }
+});
+
+onBackend('webgpu', "tiles of a network's first convolution", () => {
+  const windows = [
+    {input: [2, 13, 17, 3], kernel: 3, stride: 2, pad: 'same', dilation: 1, channels: 32},
+    {input: [1, 9, 20, 2], kernel: 4, stride: 1, pad: [3, 1, 0, 2], dilation: 2, channels: 9},
+    {input: [1, 16, 12, 3], kernel: 4, stride: 4, pad: 'valid', dilation: 1, channels: 24},
+  ] as const;
+  for (const {input, channels, ...window} of windows) {
+    const stage = spatialStage('spatial', {...window, group: input[3], channels, activation: 'relu6'});
+    const block: Block = {kind: 'BlockConv', stages: [stage]};
+
+    it(`${window.kernel}×${window.kernel} of ${input[3]}`, async () => {
+      const shape = traceBlock(block, input).stages.at(-1)?.output ?? [0, 0, 0, 0];
+      const problem = {...stage, shape, channels: input[3]};
+      const tiles = stemCandidates(problem, limitsOf(backend().device));
+      expect(tiles.length).toBeGreaterThan(8);
+      for (const tile of tiles.filter((_, i) => i % 4 === 0))
+        await expectNoLeak(() => compare(block, input, {stem: () => tile}));
+    });
+
+    it(`${window.kernel}×${window.kernel} of ${input[3]}, as a text that is valid written out`, async () => {
+      const {device} = backend();
+      const {dispatches} = lowerBlock(block, input, tilingFor(limitsOf(device)));
+      expect(dispatches.map(({kernel}) => kernel)).toEqual([
+        `stem.${channels % 4 === 0 ? 'vector' : 'scalar'}`,
+      ]);
+      device.pushErrorScope('validation');
+      for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
+      expect((await device.popErrorScope())?.message).toBeUndefined();
+    });
+  }
+});
+
+onBackend('webgpu', 'tiles of a dense layer', () => {
+  const norm = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true} as const;
+  const headOf = (stages: Block['stages'], columns: number): Block => ({
+    kind: 'BlockHead',
+    stages: [{op: 'mean', name: 'mean'}, ...stages, pointwiseStage('dense', columns, 'relu6')],
+  });
+
+  for (const [name, stages] of Object.entries({plain: [], normed: [norm]})) {
+    it(name, async () => {
+      const input = [5, 17, 16, 70];
+      const tiles = denseCandidates(
+        {batch: 5, k: 70, columns: 39, isNormed: name === 'normed'},
+        limitsOf(backend().device),
+      );
+      expect(tiles.length).toBeGreaterThan(20);
+      for (const tile of tiles.filter((_, at) => at % 7 === 0))
+        await compare(headOf(stages, 39), input, {dense: () => tile});
+    });
+
+    it(`${name}, as texts that are valid written out as on a GPU, not only as loops`, async () => {
+      const {device} = backend();
+      for (const columns of [36, 39]) {
+        const {dispatches} = lowerBlock(headOf(stages, columns), [5, 4, 4, 70], tilingFor(limitsOf(device)));
+        device.pushErrorScope('validation');
+        for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
+        expect((await device.popErrorScope())?.message).toBeUndefined();
+      }
     });
   }
 });

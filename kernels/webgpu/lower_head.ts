@@ -35,7 +35,10 @@ export function vectorsAlone(
 ): Rows {
   const {norm, channels} = vectors;
   const isAffine = norm?.affine === true;
-  const tile = {...denseTile({batch: rows.shape[0], k: channels, columns: channels}), IMAGES: 1};
+  const tile = {
+    ...denseTile({batch: rows.shape[0], k: channels, columns: channels, isNormed: norm !== undefined}),
+    IMAGES: 1,
+  };
   return emitDense(lowering, rows, vectors, channels, {
     constants: {
       ...tile,
@@ -62,7 +65,7 @@ export function dense(
   const {norm, channels: k} = vectors;
   const affine = norm?.affine ? norm.name : undefined;
   const columns = stage.channels;
-  const tile = denseTile({batch: rows.shape[0], k, columns});
+  const tile = lowering.tiling.dense({batch: rows.shape[0], k, columns, isNormed: norm !== undefined});
   const filter = {
     form: 'filter',
     filter: `${stage.name}Filter`,
@@ -103,6 +106,7 @@ function emitDense(
     ...rest,
     constants: {
       ...constants,
+      QUADS: divideUp(Number(constants['IMAGES']), 4),
       BATCH: batch,
       K: channels,
       SUM_PARTS: parts,

@@ -3,7 +3,9 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp, roundUp, type WeightValue} from '../plan.js';
 import {isWinograd} from './convolution_tiling.js';
 import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
+import {stem} from './lower_stem.js';
 import {winograd} from './lower_winograd.js';
+import {isStem} from './stem_tiling.js';
 import {loadsOf, type MatmulTile} from './tiling.js';
 
 export interface Product {
@@ -32,6 +34,7 @@ export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, prod
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
   const {rows, shape} = product;
   const {kernel, stride, dilation} = stage;
+  if (isStem(kernel, rows.channels)) return stem(lowering, stage, product);
   const isHalf = lowering.tiling.half !== undefined;
   const tile = lowering.tiling.convolution({input: rows.shape, shape, kernel, stride, dilation, isHalf});
   if (isWinograd(tile)) return winograd(lowering, stage, product, tile);

@@ -4,6 +4,7 @@
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
+import {type DenseProblem, denseTile, type DenseTile} from './dense_tiling.js';
 import {
   depthwiseProjectApart,
   depthwiseProjectCandidates,
@@ -33,6 +34,7 @@ import {
   type RatedTile,
 } from './matmul_tiling.js';
 import type {HalfTiling} from './matrix_tiling.js';
+import {type StemProblem, stemTile, type StemTile} from './stem_tiling.js';
 
 export * from './matmul_tiling.js';
 
@@ -94,6 +96,10 @@ export interface Tiling {
     readonly LANES: number;
     readonly STRIPS: number;
   };
+  /** The first convolution of a network, of up to three channels. */
+  stem(problem: StemProblem): StemTile;
+  /** A dense layer on vectors. */
+  dense(problem: DenseProblem): DenseTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
   /** `SHARES` workgroups an image, each of which makes its share of the scales. */
   gate(problem: {readonly batch: number; readonly channels: number; readonly reduced: number}): {
@@ -148,7 +154,7 @@ export function depthwiseCandidates(
     if (STRIP_H > shape[1] || STRIP_W > shape[2]) continue;
     for (const lanes of [4, 8, 16]) {
       const strip = {STRIP_H, STRIP_W, LANES: powerOfTwoUpTo(vectors, lanes)};
-      for (const threads of [64, 128]) {
+      for (const threads of [32, 64, 128]) {
         const tile = {...tileOf(shape, strip, threads), ...strip};
         if (isLegalDepthwise(tile, limits)) found.set(JSON.stringify(tile), tile);
       }
@@ -158,27 +164,26 @@ export function depthwiseCandidates(
 }
 
 /**
- * Long strips read less, short ones fill a GPU. Measured on an H200 over the depth-wise convolutions of EfficientNet-B0 and
- * ConvNeXt-T: below some 150,000 vectors of output 2×2 with 16 lanes is within a tenth of the best of 60 tiles, whatever the
- * window; above, one row of seven with 8 lanes for 7×7 (59 µs at [32, 56, 56, 96]) and 2×4 or 1×4 for smaller windows.
+ * Long strips read less, short ones fill a GPU. Measured on an H200 over the depth-wise convolutions of ConvNeXt-T, MobileNetV2 and
+ * EfficientNet-B0 at batches 1 to 32, each dispatch behind others, 8 to 24 tiles each: within a quarter of the best of
+ * them, 4 % on average. From 150,000 vectors of output on one row of seven for windows above 5×5 and 5×5 of stride 1; from 400,000 on 2×4 for
+ * 3×3 of stride 1, in workgroups of four strips; 1×4 for all others.
  */
 export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: DeviceLimits): DepthwiseTile {
   const [n, h, w] = shape;
   const vectors = divideUp(stage.channels, 4);
+  const size = n * h * w * vectors;
   const isDense = stage.stride[0] === 1 && stage.dilation[0] === 1;
-  const [rows, columns, lanes] =
-    n * h * w * vectors < 150_000
-      ? [2, 2, 16]
-      : stage.kernel[1] > 5
-        ? [1, 7, 8]
-        : [isDense ? 2 : 1, 4, isDense ? 16 : 8];
-  const threads = lanes === 16 && rows === 2 && columns === 2 ? 64 : 128;
+  const isWide = stage.kernel[1] > (isDense ? 4 : 5);
+  const isSquare = !isWide && isDense && size >= 400_000;
+  const [rows, columns, lanes] = isSquare ? [2, 4, 16] : [1, isWide && size >= 150_000 ? 7 : 4, 8];
   const strip = {
     STRIP_H: Math.min(rows, h),
     STRIP_W: Math.min(columns, w),
     LANES: powerOfTwoUpTo(vectors, lanes),
   };
-  const tile = {...tileOf(shape, strip, threads), ...strip};
+  const strips = isSquare ? 4 : !isWide && w >= 56 ? 8 : 16;
+  const tile = {...tileOf(shape, strip, strips * strip.LANES), ...strip};
   return isLegalDepthwise(tile, limits) ? tile : {...tileOf(shape, strip, strip.LANES), ...strip};
 }
 
@@ -265,6 +270,8 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
       return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
     },
+    stem: (problem) => stemTile(problem, limits),
+    dense: denseTile,
     // Three or four vectors a thread; more lanes only where registers would run out.
     normalize: ({channels}) => ({
       LANES: Math.min(32, powerOfTwoUpTo(divideUp(channels, 12), 32)),

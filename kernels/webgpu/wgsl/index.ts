@@ -26,6 +26,7 @@ import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matr
 import {PACKED_SECTIONS, packText} from './pack.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
+import {stemText} from './stem.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
@@ -58,6 +59,7 @@ const BODIES = {
     pieces: [epilogueText, rowMomentsText, packedSource, matmulText],
     readsScalars: true,
   },
+  stem: {bindings: [read('weights')], pieces: [epilogueText, stemText], readsScalars: true},
   winogradInput2: {bindings: [], pieces: [winogradTwo, winogradInputText]},
   winogradInput4: {bindings: [], pieces: [winogradFour, winogradInputText]},
   winogradProduct: {
