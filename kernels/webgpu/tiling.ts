@@ -21,6 +21,7 @@ import {
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
 import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
 import {
   bestOf,
@@ -89,11 +90,8 @@ export interface Tiling {
   feedForward(problem: FeedForwardProblem): FeedForwardTile | Apart;
   /** Whether a depth-wise convolution and its projection are one dispatch, with the expansion before them if there is one. */
   depthwiseProject(problem: DepthwiseProjectProblem): DepthwiseProjectTile | Apart;
-  grouped(problem: {readonly shape: Shape4D}): {
-    readonly STRIP: number;
-    readonly LANES: number;
-    readonly STRIPS: number;
-  };
+  /** A grouped convolution: as a matrix product a group, or by strips. */
+  grouped(problem: GroupedProblem): GroupedTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
   /** `SHARES` workgroups an image, each of which makes its share of the scales. */
   gate(problem: {readonly batch: number; readonly channels: number; readonly reduced: number}): {
@@ -261,10 +259,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
     convolution: (problem) => convolutionTile(problem, limits),
     depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     expandDepthwise: (problem) => expandTile(problem, limits),
-    grouped: ({shape}) => {
-      const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
-      return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
-    },
+    grouped: (problem) => groupedTile(problem, limits),
     // Three or four vectors a thread; more lanes only where registers would run out.
     normalize: ({channels}) => ({
       LANES: Math.min(32, powerOfTwoUpTo(divideUp(channels, 12), 32)),

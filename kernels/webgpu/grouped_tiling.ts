@@ -1,0 +1,199 @@
+/**
+ * How a grouped convolution is made: as a matrix product a group with both operands staged in workgroup memory, or, for group widths
+ * that are no multiple of four or less than eight, by threads that each read what they need (strips).
+ */
+import type {Pair, Shape4D} from '../../ops/index.js';
+import {divideUp} from '../plan.js';
+import {bestOf} from './matmul_tiling.js';
+import type {DeviceLimits} from './tiling.js';
+
+export interface GroupedProblem {
+  readonly input: Shape4D;
+  /** Of the output. */
+  readonly shape: Shape4D;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  readonly dilation: Pair;
+  /** Input channels of a group. */
+  readonly group: number;
+  /** What the stage behind it wants of the map: sums over pixels for a gate, moments over channels for a LayerNorm. */
+  readonly statistics: 'none' | 'sums' | 'moments';
+}
+
+/** STRIP pixels of four channels a thread, LANES · STRIPS threads. */
+export interface GroupedStripTile {
+  readonly STAGED: false;
+  readonly STRIP: number;
+  readonly LANES: number;
+  readonly STRIPS: number;
+}
+
+/** As wgsl/grouped_product.ts says. */
+export interface GroupedProductTile {
+  readonly STAGED: true;
+  readonly TILE_W: number;
+  readonly ROWS: number;
+  readonly STRIP: number;
+  readonly THREAD_N4: number;
+  readonly THREADS_N: number;
+  readonly SPAN: number;
+  readonly SLICE4: number;
+  readonly CHANNELS_FIRST: boolean;
+}
+
+export type GroupedTile = GroupedStripTile | GroupedProductTile;
+
+/** Group widths below have a kernel that reads no more than it computes. */
+const LEAST_GROUP = 8;
+/** Vectors of sums and of one column of input that a thread keeps in registers. */
+const MOST_SUMS = 16;
+const MOST_WINDOW = 20;
+/** Pixels that a tile may cover over those that the map has, unless all tiles do. */
+const MOST_WASTE = 1.4;
+const VECTOR_BYTES = 16;
+
+/** Input rows under STRIP output rows. */
+export const windowHeight = ({kernel, stride, dilation}: GroupedProblem, strip: number): number =>
+  (strip - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1;
+
+const groupsOf = ({input, group}: GroupedProblem): number => input[3] / group;
+/** Vectors of one group's output channels. */
+const outputsOf = (problem: GroupedProblem): number => problem.shape[3] / groupsOf(problem) / 4;
+
+/** Vectors in workgroup memory of one group's slice of input, SLICE4 = 1, and of all staged operands. */
+function stagedVectors(t: GroupedProductTile, problem: GroupedProblem): {x: number; w: number} {
+  const {kernel, stride, dilation} = problem;
+  const reach = (axis: 0 | 1, extent: number): number =>
+    (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
+  const patch = reach(0, t.ROWS * t.STRIP) * reach(1, t.TILE_W);
+  const columns = t.SPAN * t.THREADS_N * t.THREAD_N4;
+  return {x: t.SPAN * t.SLICE4 * (patch | 1), w: kernel[0] * kernel[1] * t.SLICE4 * 4 * columns};
+}
+
+const threadsOf = ({TILE_W, ROWS, SPAN, THREADS_N}: GroupedProductTile): number =>
+  TILE_W * ROWS * SPAN * THREADS_N;
+
+function vectorsOf(t: GroupedProductTile, problem: GroupedProblem): number {
+  const {x, w} = stagedVectors(t, problem);
+  const perThread = {none: 0, sums: t.THREAD_N4, moments: divideUp(t.STRIP, 4)};
+  return Math.max(x, threadsOf(t) * perThread[problem.statistics]) + w;
+}
+
+const powers = (most: number): readonly number[] => [1, 2, 4, 8, 16, 32].filter((power) => power <= most);
+const divides = (value: number, by: number): boolean => Number.isInteger(value / by);
+
+/** How threads share the channels: those of a wide group, or of several narrow ones. */
+function* channelShares(
+  problem: GroupedProblem,
+): Generator<Pick<GroupedProductTile, 'THREAD_N4' | 'THREADS_N' | 'SPAN'>> {
+  const outputs = outputsOf(problem);
+  const groups = groupsOf(problem);
+  for (const THREAD_N4 of [1, 2, 4]) {
+    if (!divides(outputs, THREAD_N4)) continue;
+    const most = outputs / THREAD_N4;
+    for (let lanes = 1; lanes <= 16; lanes++) {
+      if (lanes <= most && divides(most, lanes)) yield {THREAD_N4, THREADS_N: lanes, SPAN: 1};
+      else if (lanes > most && divides(lanes, most) && divides(groups, lanes / most))
+        yield {THREAD_N4, THREADS_N: most, SPAN: lanes / most};
+    }
+  }
+}
+
+/** Widths of tiles: powers of two, and even parts of the map. */
+function widthsOf(width: number): readonly number[] {
+  const parts = [1, 2, 3, 4].map((by) => divideUp(width, by)).filter((part) => part >= 4 && part <= 32);
+  return [...new Set([...[8, 16, 32].filter((part) => part < 2 * width), ...parts, Math.min(width, 32)])];
+}
+
+/** The most vectors of a group's input that fit, as a divisor of all. */
+function sliced(
+  tile: GroupedProductTile,
+  problem: GroupedProblem,
+  bytes: number,
+): GroupedProductTile | undefined {
+  const vectors = problem.group / 4;
+  return [8, 4, 3, 2, 1]
+    .filter((SLICE4) => divides(vectors, SLICE4))
+    .map((SLICE4) => ({...tile, SLICE4}))
+    .find((one) => VECTOR_BYTES * vectorsOf(one, problem) <= bytes);
+}
+
+const wasteOf = ({TILE_W, ROWS, STRIP}: GroupedProductTile, [, h, w]: Shape4D): number =>
+  (divideUp(h, ROWS * STRIP) * ROWS * STRIP * divideUp(w, TILE_W) * TILE_W) / (h * w);
+
+/** Every tile of the product that is legal and not plainly bad. */
+export function groupedProductTiles(
+  problem: GroupedProblem,
+  limits: DeviceLimits,
+): readonly GroupedProductTile[] {
+  const {shape, group} = problem;
+  const [, h, w] = shape;
+  if (group % 4 !== 0 || group < LEAST_GROUP || !Number.isInteger(outputsOf(problem))) return [];
+  const found = new Map<string, GroupedProductTile>();
+  for (const share of channelShares(problem)) {
+    const lanes = share.SPAN * share.THREADS_N;
+    for (const STRIP of powers(8)) {
+      if (STRIP * share.THREAD_N4 > MOST_SUMS || windowHeight(problem, STRIP) > MOST_WINDOW) continue;
+      if (STRIP > 1 && STRIP >= 2 * h) continue;
+      for (const TILE_W of widthsOf(w)) {
+        for (const threads of [64, 128, 256]) {
+          const ROWS = Math.min(Math.floor(threads / lanes / TILE_W), divideUp(h, STRIP));
+          if (ROWS < 1) continue;
+          for (const CHANNELS_FIRST of lanes > 1 ? [false, true] : [false]) {
+            const whole = {STAGED: true, TILE_W, ROWS, STRIP, ...share, SLICE4: 1, CHANNELS_FIRST} as const;
+            if (threadsOf(whole) > limits.maxComputeInvocationsPerWorkgroup) continue;
+            for (const bytes of [12288, 24576]) {
+              const most = Math.min(bytes, limits.maxComputeWorkgroupStorageSize);
+              const tile = sliced(whole, problem, most);
+              if (tile) found.set(JSON.stringify(tile), tile);
+            }
+          }
+        }
+      }
+    }
+  }
+  const tiles = [...found.values()];
+  const least = Math.min(...tiles.map((tile) => wasteOf(tile, shape)));
+  return tiles.filter((tile) => wasteOf(tile, shape) <= Math.max(MOST_WASTE, least));
+}
+
+/** Workgroups of a tile: across the map, across the channels, images. */
+function gridOf(t: GroupedTile, {shape: [n, h, w, c]}: GroupedProblem): readonly [number, number, number] {
+  if (!t.STAGED) return [divideUp(h * divideUp(w, t.STRIP), t.STRIPS), divideUp(divideUp(c, 4), t.LANES), n];
+  const blocks = c / (4 * t.SPAN * t.THREADS_N * t.THREAD_N4);
+  return [divideUp(h, t.ROWS * t.STRIP) * divideUp(w, t.TILE_W), blocks, n];
+}
+
+/** What a thread of a product does, in instructions as they are counted in the fit. */
+function instructionsOf(t: GroupedProductTile, problem: GroupedProblem): number {
+  const {x, w} = stagedVectors(t, problem);
+  const threads = threadsOf(t);
+  const slices = problem.group / 4 / t.SLICE4;
+  const [kh, kw] = problem.kernel;
+  const turns = slices * t.SLICE4 * kw;
+  const fmas = 16 * kh * t.THREAD_N4 * t.STRIP;
+  const loads = 4 * (windowHeight(problem, t.STRIP) + 4 * kh * t.THREAD_N4);
+  const staged = slices * (20 * divideUp(x, threads) + 15 * divideUp(w, threads));
+  return turns * (fmas + loads) + staged + 20 * t.STRIP * t.THREAD_N4;
+}
+
+/** Microseconds of an H200's processors. */
+export function groupedMicroseconds(
+  t: GroupedProductTile,
+  problem: GroupedProblem,
+  {processors}: DeviceLimits,
+): number {
+  const workgroups = gridOf(t, problem).reduce((all, one) => all * one, 1);
+  const instructions = instructionsOf(t, problem);
+  const work = ((threadsOf(t) / 32) * instructions) / 4 / 1750;
+  return Math.max(divideUp(workgroups, processors) * work, (instructions * 4) / 1750);
+}
+
+/** The cheapest product, or strips where none is legal. */
+export function groupedTile(problem: GroupedProblem, limits: DeviceLimits): GroupedTile {
+  const products = groupedProductTiles(problem, limits);
+  if (products.length > 0) return bestOf(products, (tile) => groupedMicroseconds(tile, problem, limits));
+  const [, , w, c] = problem.shape;
+  const LANES = Math.min(16, 2 ** Math.ceil(Math.log2(divideUp(c, 4))));
+  return {STAGED: false, STRIP: Math.min(4, w), LANES, STRIPS: 64 / LANES};
+}

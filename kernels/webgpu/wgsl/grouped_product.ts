@@ -1,0 +1,221 @@
+/**
+ * Grouped convolution as a matrix product a group, of group widths in multiples of four. A workgroup makes ROWS · STRIP by TILE_W
+ * output pixels of SPAN groups, or of THREADS_N · THREAD_N4 vectors of one wide group's channels. The input under them, zeros
+ * around the map included, and the filter are staged in workgroup memory, SLICE4 vectors of each group's input channels at a time.
+ *
+ * A thread makes a column of STRIP pixels of THREAD_N4 vectors: a column of input serves all taps of one kx, so that with eight
+ * pixels of eight channels and a 3×3 window 10 loads of input and 24 of the filter feed 192 FMAs of vectors.
+ * Neighbouring threads are either neighbours in x, who share every filter load and read input without conflicts, or (CHANNELS_FIRST)
+ * neighbours in the channels, who write whole cache lines; the input is staged in the order that suits.
+ *
+ * For a squeeze-and-excite gate it also sums its outputs per channel (HAS_SUMS); for a LayerNorm it takes, per pixel, mean and
+ * squared deviations over its channels (HAS_MOMENTS).
+ */
+export const groupedProductText = /* wgsl */ `
+const C4 = OUT_CHANNELS / 4u;
+const GROUP4 = GROUP / 4u;
+const OUT_GROUP4 = C4 / GROUPS;
+const OWN4 = THREADS_N * THREAD_N4;  // vectors of a group's outputs that the workgroup makes
+const SHARES = OUT_GROUP4 / OWN4;
+const LANES = SPAN * THREADS_N;  // threads of a pixel
+const COLUMNS = TILE_W * ROWS;
+const WORKGROUP = LANES * COLUMNS;
+const TILE_H = ROWS * STRIP;
+const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
+const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
+const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
+const PATCH = PATCH_H * PATCH_W;
+// Vectors between neighbours in xTile. Planes are odd in size, so that threads that store a pixel each hit a bank of their own.
+const PLANE = PATCH | 1u;
+const X_STEP = select(1u, SPAN, CHANNELS_FIRST);
+const GROUP_STEP = select(SLICE4 * PLANE, 1u, CHANNELS_FIRST);
+const SLICE_STEP = select(PLANE, PATCH * SPAN, CHANNELS_FIRST);
+const TAPS = KERNEL_H * KERNEL_W;
+const W_ROW = SPAN * OWN4;
+const X_VECTORS = PATCH * SPAN * SLICE4;
+const W_VECTORS = TAPS * SLICE4 * 4u * W_ROW;
+const BLOCKS = C4 / W_ROW;
+const SUM_VECTORS = select(0u, WORKGROUP * THREAD_N4, HAS_SUMS);
+const MOMENT_VECTORS = select(0u, WORKGROUP * STRIP4, HAS_MOMENTS);
+
+// [slice][y][x][group], or [group][slice][y][x]; behind the product the statistics of the workgroup's threads
+var<workgroup> xTile: array<vec4f, max(SPAN * SLICE4 * PLANE, max(SUM_VECTORS, MOMENT_VECTORS))>;
+var<workgroup> wTile: array<vec4f, W_VECTORS>;  // [tap][SLICE4 · 4][group][vector of its outputs]
+
+// Copies one slice of the groups' input channels, and of the filter's rows.
+fn stage(image: u32, origin: vec2i, firstGroup: u32, share: u32, slice: u32, local: u32) {
+  for (var at = local; at < X_VECTORS; at += WORKGROUP) {
+    let channel = at % (SPAN * SLICE4);
+    let pixel = at / (SPAN * SLICE4);
+    let y = origin.x + i32(pixel / PATCH_W);
+    let x = origin.y + i32(pixel % PATCH_W);
+    var value = vec4f(0.0);
+    if (y >= 0 && x >= 0 && y < i32(IN_HEIGHT) && x < i32(IN_WIDTH)) {
+      let c4 = (firstGroup + channel / SLICE4) * GROUP4 + slice * SLICE4 + channel % SLICE4;
+      value = readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), c4);
+    }
+    xTile[channel / SLICE4 * GROUP_STEP + channel % SLICE4 * SLICE_STEP + pixel * X_STEP] = value;
+  }
+  for (var at = local; at < W_VECTORS; at += WORKGROUP) {
+    let column = at % W_ROW;
+    let row = at / W_ROW;
+    let k = row / (SLICE4 * 4u) * GROUP + slice * SLICE4 * 4u + row % (SLICE4 * 4u);
+    let c4 = (firstGroup + column / OWN4) * OUT_GROUP4 + share * OWN4 + column % OWN4;
+    wTile[at] = weights[FILTER / 4u + k * C4 + c4];
+  }
+}
+
+// Of four pixels of a column, the sums over the lanes, in a fixed order.
+fn sumLanes(quad: u32, column: u32) -> vec4f {
+  var total = vec4f(0.0);
+  for (var lane = 0u; lane < LANES; lane++) { total += xTile[quad * WORKGROUP + lane * COLUMNS + column]; }
+  return total;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let lane = select(local / COLUMNS, local % LANES, CHANNELS_FIRST);
+  let column = select(local % COLUMNS, local / LANES, CHANNELS_FIRST);
+  let ownGroup = lane / THREADS_N;
+  let tx = column % TILE_W;
+  let ty = column / TILE_W * STRIP;
+  let image = group.z;
+  let firstGroup = group.y / SHARES * SPAN;
+  let share = group.y % SHARES;
+  let tileY = group.x / TILES_X * TILE_H;
+  let tileX = group.x % TILES_X * TILE_W;
+  let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);
+  let xFirst = ownGroup * GROUP_STEP + (ty * STRIDE_H * PATCH_W + tx * STRIDE_W) * X_STEP;
+  let wFirst = ownGroup * OWN4 + lane % THREADS_N;
+  let cFirst = (firstGroup + ownGroup) * OUT_GROUP4 + share * OWN4 + lane % THREADS_N;
+
+  var acc: array<vec4f, STRIP * THREAD_N4>;  // [STRIP][THREAD_N4]
+  for (var slice = 0u; slice < GROUP4 / SLICE4; slice++) {
+    if (GROUP4 > SLICE4) { workgroupBarrier(); }
+    stage(image, origin, firstGroup, share, slice, local);
+    workgroupBarrier();
+    for (var c4 = 0u; c4 < SLICE4; c4++) {
+      for (var kx = 0u; kx < KERNEL_W; kx++) {
+        let xAt = xFirst + c4 * SLICE_STEP + kx * DILATION_W * X_STEP;
+        let wAt = wFirst + (kx * SLICE4 + c4) * 4u * W_ROW;
+        var xReg: array<vec4f, WINDOW_H>;
+        // unroll wy < WINDOW_H
+        {
+          xReg[wy] = xTile[xAt + wy * PATCH_W * X_STEP];
+        }
+        // unroll ky < KERNEL_H
+        {
+          // unroll c < 4
+          {
+            // unroll j < THREAD_N4
+            {
+              let w = wTile[wAt + (ky * KERNEL_W * SLICE4 * 4u + c) * W_ROW + j * THREADS_N];
+              // unroll s < STRIP
+              {
+                acc[s * THREAD_N4 + j] = fma(vec4f(xReg[s * STRIDE_H + ky * DILATION_H][c]), w, acc[s * THREAD_N4 + j]);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // unroll s < STRIP
+  {
+    let y = tileY + ty + s;
+    let x = tileX + tx;
+    let row = (image * OUT_HEIGHT + y) * OUT_WIDTH + x;
+    // unroll j < THREAD_N4
+    {
+      let c4 = cFirst + j * THREADS_N;
+      if (y < OUT_HEIGHT && x < OUT_WIDTH) {
+        acc[s * THREAD_N4 + j] = finish(row, c4, acc[s * THREAD_N4 + j]);
+        writeOut(row, c4, acc[s * THREAD_N4 + j]);
+      } else {
+        acc[s * THREAD_N4 + j] = vec4f(0.0);
+      }
+    }
+  }
+
+  if (HAS_SUMS) {
+    workgroupBarrier();
+    // unroll j < THREAD_N4
+    {
+      var sum = vec4f(0.0);
+      // unroll s < STRIP
+      {
+        sum += acc[s * THREAD_N4 + j];
+      }
+      xTile[(j * LANES + lane) * COLUMNS + column] = sum;
+    }
+    workgroupBarrier();
+    // By halves, in a fixed order.
+    for (var left = COLUMNS; left > 1u; left = (left + 1u) / 2u) {
+      let step = (left + 1u) / 2u;
+      if (column + step < left) {
+        // unroll j < THREAD_N4
+        {
+          xTile[(j * LANES + lane) * COLUMNS + column] += xTile[(j * LANES + lane) * COLUMNS + column + step];
+        }
+      }
+      workgroupBarrier();
+    }
+    if (column == 0u) {
+      // unroll j < THREAD_N4
+      {
+        statistics[(image * SUM_PARTS + group.x) * C4 + cFirst + j * THREADS_N] = xTile[(j * LANES + lane) * COLUMNS];
+      }
+    }
+  }
+
+  if (HAS_MOMENTS) {
+    let count = f32(4u * W_ROW);
+    let own = lane * COLUMNS + column;
+    var part: array<vec4f, STRIP4>;  // of four pixels each
+    var mean: array<vec4f, STRIP4>;
+    // unroll s < STRIP
+    {
+      // unroll j < THREAD_N4
+      {
+        part[s / 4u][s % 4u] += dot(acc[s * THREAD_N4 + j], vec4f(1.0));
+      }
+    }
+    workgroupBarrier();
+    // unroll q < STRIP4
+    {
+      xTile[q * WORKGROUP + own] = part[q];
+    }
+    workgroupBarrier();
+    // unroll q < STRIP4
+    {
+      mean[q] = sumLanes(q, column) / count;
+      part[q] = vec4f(0.0);
+    }
+    workgroupBarrier();
+    // unroll s < STRIP
+    {
+      // unroll j < THREAD_N4
+      {
+        let deviation = acc[s * THREAD_N4 + j] - mean[s / 4u][s % 4u];
+        part[s / 4u][s % 4u] += dot(deviation, deviation);
+      }
+    }
+    // unroll q < STRIP4
+    {
+      xTile[q * WORKGROUP + own] = part[q];
+    }
+    workgroupBarrier();
+    // A lane a pixel writes; with fewer lanes than pixels each takes several.
+    // unroll s < STRIP
+    {
+      let y = tileY + ty + s;
+      let x = tileX + tx;
+      if (s % LANES == lane && y < OUT_HEIGHT && x < OUT_WIDTH) {
+        let row = (image * OUT_HEIGHT + y) * OUT_WIDTH + x;
+        statistics[row * BLOCKS + group.y] = vec4f(mean[s / 4u][s % 4u], sumLanes(s / 4u, column)[s % 4u], count, 0.0);
+      }
+    }
+  }
+}
+`;
