@@ -48,6 +48,7 @@ const LEAST_GROUP = 8;
 /** Vectors of sums and of one column of input that a thread keeps in registers. */
 const MOST_SUMS = 16;
 const MOST_WINDOW = 20;
+const MOST_LOADS = 16;
 /** Pixels that a tile may cover over those that the map has, unless all tiles do. */
 const MOST_WASTE = 1.4;
 const VECTOR_BYTES = 16;
@@ -60,23 +61,32 @@ const groupsOf = ({input, group}: GroupedProblem): number => input[3] / group;
 /** Vectors of one group's output channels. */
 const outputsOf = (problem: GroupedProblem): number => problem.shape[3] / groupsOf(problem) / 4;
 
-/** Vectors in workgroup memory of one group's slice of input, SLICE4 = 1, and of all staged operands. */
+const threadsOf = ({TILE_W, ROWS, SPAN, THREADS_N}: GroupedProductTile): number =>
+  TILE_W * ROWS * SPAN * THREADS_N;
+
+/** Vectors of a slice that a workgroup stages. */
 function stagedVectors(t: GroupedProductTile, problem: GroupedProblem): {x: number; w: number} {
   const {kernel, stride, dilation} = problem;
   const reach = (axis: 0 | 1, extent: number): number =>
     (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
   const patch = reach(0, t.ROWS * t.STRIP) * reach(1, t.TILE_W);
   const columns = t.SPAN * t.THREADS_N * t.THREAD_N4;
-  return {x: t.SPAN * t.SLICE4 * (patch | 1), w: kernel[0] * kernel[1] * t.SLICE4 * 4 * columns};
+  return {x: t.SPAN * t.SLICE4 * patch, w: kernel[0] * kernel[1] * t.SLICE4 * 4 * columns};
 }
 
-const threadsOf = ({TILE_W, ROWS, SPAN, THREADS_N}: GroupedProductTile): number =>
-  TILE_W * ROWS * SPAN * THREADS_N;
+/** What a thread stages of a slice. */
+export function groupedLoads(t: GroupedProductTile, problem: GroupedProblem): {X_LOADS: number; W_LOADS: number} {
+  const {x, w} = stagedVectors(t, problem);
+  const threads = threadsOf(t);
+  return {X_LOADS: divideUp(x, threads), W_LOADS: divideUp(w, threads)};
+}
 
 function vectorsOf(t: GroupedProductTile, problem: GroupedProblem): number {
   const {x, w} = stagedVectors(t, problem);
   const perThread = {none: 0, sums: t.THREAD_N4, moments: divideUp(t.STRIP, 4)};
-  return Math.max(x, threadsOf(t) * perThread[problem.statistics]) + w;
+  // Planes of an even number of pixels are padded by one.
+  const padded = x + t.SPAN * t.SLICE4;
+  return Math.max(padded, threadsOf(t) * perThread[problem.statistics]) + w;
 }
 
 const powers = (most: number): readonly number[] => [1, 2, 4, 8, 16, 32].filter((power) => power <= most);
@@ -115,7 +125,10 @@ function sliced(
   return [8, 4, 3, 2, 1]
     .filter((SLICE4) => divides(vectors, SLICE4))
     .map((SLICE4) => ({...tile, SLICE4}))
-    .find((one) => VECTOR_BYTES * vectorsOf(one, problem) <= bytes);
+    .find((one) => {
+      const {X_LOADS, W_LOADS} = groupedLoads(one, problem);
+      return X_LOADS + W_LOADS <= MOST_LOADS && VECTOR_BYTES * vectorsOf(one, problem) <= bytes;
+    });
 }
 
 const wasteOf = ({TILE_W, ROWS, STRIP}: GroupedProductTile, [, h, w]: Shape4D): number =>

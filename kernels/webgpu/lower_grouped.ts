@@ -3,6 +3,7 @@ import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {
+  groupedLoads,
   type GroupedProblem,
   type GroupedProductTile,
   type GroupedStripTile,
@@ -69,6 +70,7 @@ function product(
     constants: {
       ...constantsOf(lowering, stage, given),
       ...tile,
+      ...groupedLoads(tile, problem),
       WINDOW_H: windowHeight(problem, tile.STRIP),
       STRIP4: divideUp(tile.STRIP, 4),
       HAS_SUMS: statistics === 'sums',

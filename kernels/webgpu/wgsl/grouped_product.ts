@@ -42,26 +42,43 @@ const MOMENT_VECTORS = select(0u, WORKGROUP * STRIP4, HAS_MOMENTS);
 var<workgroup> xTile: array<vec4f, max(SPAN * SLICE4 * PLANE, max(SUM_VECTORS, MOMENT_VECTORS))>;
 var<workgroup> wTile: array<vec4f, W_VECTORS>;  // [tap][SLICE4 · 4][group][vector of its outputs]
 
-// Copies one slice of the groups' input channels, and of the filter's rows.
+// Copies one slice of the groups' input channels, and of the filter's rows. All loads are in flight before the first is stored, so
+// none is in a branch: whoever is outside of the map loads its first cell and drops it.
 fn stage(image: u32, origin: vec2i, firstGroup: u32, share: u32, slice: u32, local: u32) {
-  for (var at = local; at < X_VECTORS; at += WORKGROUP) {
+  var xNext: array<vec4f, X_LOADS>;
+  var wNext: array<vec4f, W_LOADS>;
+  // unroll i < X_LOADS
+  {
+    let at = local + i * WORKGROUP;
     let channel = at % (SPAN * SLICE4);
     let pixel = at / (SPAN * SLICE4);
     let y = origin.x + i32(pixel / PATCH_W);
     let x = origin.y + i32(pixel % PATCH_W);
-    var value = vec4f(0.0);
-    if (y >= 0 && x >= 0 && y < i32(IN_HEIGHT) && x < i32(IN_WIDTH)) {
-      let c4 = (firstGroup + channel / SLICE4) * GROUP4 + slice * SLICE4 + channel % SLICE4;
-      value = readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), c4);
-    }
-    xTile[channel / SLICE4 * GROUP_STEP + channel % SLICE4 * SLICE_STEP + pixel * X_STEP] = value;
+    let isInside = (u32(y) < IN_HEIGHT) & (u32(x) < IN_WIDTH);
+    let c4 = (firstGroup + channel / SLICE4) * GROUP4 + slice * SLICE4 + channel % SLICE4;
+    let row = select(0u, (image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), isInside);
+    xNext[i] = select(vec4f(0.0), readX(row, c4), isInside);
   }
-  for (var at = local; at < W_VECTORS; at += WORKGROUP) {
+  // unroll i < W_LOADS
+  {
+    let at = min(local + i * WORKGROUP, W_VECTORS - 1u);
     let column = at % W_ROW;
     let row = at / W_ROW;
     let k = row / (SLICE4 * 4u) * GROUP + slice * SLICE4 * 4u + row % (SLICE4 * 4u);
     let c4 = (firstGroup + column / OWN4) * OUT_GROUP4 + share * OWN4 + column % OWN4;
-    wTile[at] = weights[FILTER / 4u + k * C4 + c4];
+    wNext[i] = weights[FILTER / 4u + k * C4 + c4];
+  }
+  // unroll i < X_LOADS
+  {
+    let at = local + i * WORKGROUP;
+    let channel = at % (SPAN * SLICE4);
+    let slot = channel / SLICE4 * GROUP_STEP + channel % SLICE4 * SLICE_STEP + at / (SPAN * SLICE4) * X_STEP;
+    if (X_VECTORS % WORKGROUP == 0u || at < X_VECTORS) { xTile[slot] = xNext[i]; }
+  }
+  // unroll i < W_LOADS
+  {
+    let at = local + i * WORKGROUP;
+    if (W_VECTORS % WORKGROUP == 0u || at < W_VECTORS) { wTile[at] = wNext[i]; }
   }
 }
 
