@@ -14,6 +14,7 @@
 export const groupedProductText = /* wgsl */ `
 const C4 = OUT_CHANNELS / 4u;
 const GROUP4 = GROUP / 4u;
+const SLICES = GROUP4 / SLICE4;
 const OUT_GROUP4 = C4 / GROUPS;
 const OWN4 = THREADS_N * THREAD_N4;  // vectors of a group's outputs that the workgroup makes
 const SHARES = OUT_GROUP4 / OWN4;
@@ -42,43 +43,50 @@ const MOMENT_VECTORS = select(0u, WORKGROUP * STRIP4, HAS_MOMENTS);
 var<workgroup> xTile: array<vec4f, max(SPAN * SLICE4 * PLANE, max(SUM_VECTORS, MOMENT_VECTORS))>;
 var<workgroup> wTile: array<vec4f, W_VECTORS>;  // [tap][SLICE4 · 4][group][vector of its outputs]
 
-// Copies one slice of the groups' input channels, and of the filter's rows. All loads are in flight before the first is stored, so
-// none is in a branch: whoever is outside of the map loads its first cell and drops it.
-fn stage(image: u32, origin: vec2i, firstGroup: u32, share: u32, slice: u32, local: u32) {
-  var xNext: array<vec4f, X_LOADS>;
-  var wNext: array<vec4f, W_LOADS>;
+// Loads this thread's share of a slice of the groups' input channels, and of the filter's rows. No load is in a branch, so that all are
+// in flight at once: whoever is outside of the map loads its first cell and drops it.
+fn fetch(
+  tile: vec3i,  // input row, input column, image
+  channels: vec3u,  // first group, share of its outputs, slice
+  local: u32,
+  xNext: ptr<function, array<vec4f, X_LOADS>>,
+  wNext: ptr<function, array<vec4f, W_LOADS>>,
+) {
   // unroll i < X_LOADS
   {
     let at = local + i * WORKGROUP;
     let channel = at % (SPAN * SLICE4);
     let pixel = at / (SPAN * SLICE4);
-    let y = origin.x + i32(pixel / PATCH_W);
-    let x = origin.y + i32(pixel % PATCH_W);
+    let y = tile.x + i32(pixel / PATCH_W);
+    let x = tile.y + i32(pixel % PATCH_W);
     let isInside = (u32(y) < IN_HEIGHT) & (u32(x) < IN_WIDTH);
-    let c4 = (firstGroup + channel / SLICE4) * GROUP4 + slice * SLICE4 + channel % SLICE4;
-    let row = select(0u, (image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), isInside);
-    xNext[i] = select(vec4f(0.0), readX(row, c4), isInside);
+    let c4 = (channels.x + channel / SLICE4) * GROUP4 + channels.z * SLICE4 + channel % SLICE4;
+    let row = select(0u, (u32(tile.z) * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), isInside);
+    (*xNext)[i] = select(vec4f(0.0), readX(row, c4), isInside);
   }
   // unroll i < W_LOADS
   {
     let at = min(local + i * WORKGROUP, W_VECTORS - 1u);
     let column = at % W_ROW;
     let row = at / W_ROW;
-    let k = row / (SLICE4 * 4u) * GROUP + slice * SLICE4 * 4u + row % (SLICE4 * 4u);
-    let c4 = (firstGroup + column / OWN4) * OUT_GROUP4 + share * OWN4 + column % OWN4;
-    wNext[i] = weights[FILTER / 4u + k * C4 + c4];
+    let k = row / (SLICE4 * 4u) * GROUP + channels.z * SLICE4 * 4u + row % (SLICE4 * 4u);
+    let c4 = (channels.x + column / OWN4) * OUT_GROUP4 + channels.y * OWN4 + column % OWN4;
+    (*wNext)[i] = weights[FILTER / 4u + k * C4 + c4];
   }
+}
+
+fn store(local: u32, xNext: ptr<function, array<vec4f, X_LOADS>>, wNext: ptr<function, array<vec4f, W_LOADS>>) {
   // unroll i < X_LOADS
   {
     let at = local + i * WORKGROUP;
     let channel = at % (SPAN * SLICE4);
     let slot = channel / SLICE4 * GROUP_STEP + channel % SLICE4 * SLICE_STEP + at / (SPAN * SLICE4) * X_STEP;
-    if (X_VECTORS % WORKGROUP == 0u || at < X_VECTORS) { xTile[slot] = xNext[i]; }
+    if (X_VECTORS % WORKGROUP == 0u || at < X_VECTORS) { xTile[slot] = (*xNext)[i]; }
   }
   // unroll i < W_LOADS
   {
     let at = local + i * WORKGROUP;
-    if (W_VECTORS % WORKGROUP == 0u || at < W_VECTORS) { wTile[at] = wNext[i]; }
+    if (W_VECTORS % WORKGROUP == 0u || at < W_VECTORS) { wTile[at] = (*wNext)[i]; }
   }
 }
 
@@ -101,16 +109,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let share = group.y % SHARES;
   let tileY = group.x / TILES_X * TILE_H;
   let tileX = group.x % TILES_X * TILE_W;
-  let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);
+  let tile = vec3i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT, i32(image));
   let xFirst = ownGroup * GROUP_STEP + (ty * STRIDE_H * PATCH_W + tx * STRIDE_W) * X_STEP;
   let wFirst = ownGroup * OWN4 + lane % THREADS_N;
   let cFirst = (firstGroup + ownGroup) * OUT_GROUP4 + share * OWN4 + lane % THREADS_N;
 
   var acc: array<vec4f, STRIP * THREAD_N4>;  // [STRIP][THREAD_N4]
-  for (var slice = 0u; slice < GROUP4 / SLICE4; slice++) {
-    if (GROUP4 > SLICE4) { workgroupBarrier(); }
-    stage(image, origin, firstGroup, share, slice, local);
+  var xNext: array<vec4f, X_LOADS>;
+  var wNext: array<vec4f, W_LOADS>;
+  fetch(tile, vec3u(firstGroup, share, 0u), local, &xNext, &wNext);
+  for (var slice = 1u; slice <= SLICES; slice++) {
+    store(local, &xNext, &wNext);
     workgroupBarrier();
+    // The last slice loads once more what it has: a branch here costs more.
+    if (SLICES > 1u) { fetch(tile, vec3u(firstGroup, share, min(slice, SLICES - 1u)), local, &xNext, &wNext); }
     for (var c4 = 0u; c4 < SLICE4; c4++) {
       for (var kx = 0u; kx < KERNEL_W; kx++) {
         let xAt = xFirst + c4 * SLICE_STEP + kx * DILATION_W * X_STEP;
@@ -136,6 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
         }
       }
     }
+    if (SLICES > 1u) { workgroupBarrier(); }
   }
 
   // unroll s < STRIP
