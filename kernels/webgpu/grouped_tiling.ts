@@ -38,7 +38,6 @@ export interface GroupedProductTile {
   readonly THREADS_N: number;
   readonly SPAN: number;
   readonly SLICE4: number;
-  readonly CHANNELS_FIRST: boolean;
 }
 
 export type GroupedTile = GroupedStripTile | GroupedProductTile;
@@ -49,6 +48,9 @@ const LEAST_GROUP = 8;
 const MOST_SUMS = 16;
 const MOST_WINDOW = 20;
 const MOST_LOADS = 16;
+/** Of workgroup memory; more leaves room for too few workgroups side by side. */
+const MOST_BYTES = 24576;
+const MOST_WORKGROUPS = 65535;
 /** Pixels that a tile may cover over those that the map has, unless all tiles do. */
 const MOST_WASTE = 1.4;
 const VECTOR_BYTES = 16;
@@ -75,7 +77,10 @@ function stagedVectors(t: GroupedProductTile, problem: GroupedProblem): {x: numb
 }
 
 /** What a thread stages of a slice. */
-export function groupedLoads(t: GroupedProductTile, problem: GroupedProblem): {X_LOADS: number; W_LOADS: number} {
+export function groupedLoads(
+  t: GroupedProductTile,
+  problem: GroupedProblem,
+): {X_LOADS: number; W_LOADS: number} {
   const {x, w} = stagedVectors(t, problem);
   const threads = threadsOf(t);
   return {X_LOADS: divideUp(x, threads), W_LOADS: divideUp(w, threads)};
@@ -84,9 +89,7 @@ export function groupedLoads(t: GroupedProductTile, problem: GroupedProblem): {X
 function vectorsOf(t: GroupedProductTile, problem: GroupedProblem): number {
   const {x, w} = stagedVectors(t, problem);
   const perThread = {none: 0, sums: t.THREAD_N4, moments: divideUp(t.STRIP, 4)};
-  // Planes of an even number of pixels are padded by one.
-  const padded = x + t.SPAN * t.SLICE4;
-  return Math.max(padded, threadsOf(t) * perThread[problem.statistics]) + w;
+  return Math.max(x, threadsOf(t) * perThread[problem.statistics]) + w;
 }
 
 const powers = (most: number): readonly number[] => [1, 2, 4, 8, 16, 32].filter((power) => power <= most);
@@ -115,20 +118,18 @@ function widthsOf(width: number): readonly number[] {
   return [...new Set([...[8, 16, 32].filter((part) => part < 2 * width), ...parts, Math.min(width, 32)])];
 }
 
-/** The most vectors of a group's input that fit, as a divisor of all. */
-function sliced(
-  tile: GroupedProductTile,
-  problem: GroupedProblem,
-  bytes: number,
-): GroupedProductTile | undefined {
-  const vectors = problem.group / 4;
-  return [8, 4, 3, 2, 1]
-    .filter((SLICE4) => divides(vectors, SLICE4))
-    .map((SLICE4) => ({...tile, SLICE4}))
-    .find((one) => {
-      const {X_LOADS, W_LOADS} = groupedLoads(one, problem);
-      return X_LOADS + W_LOADS <= MOST_LOADS && VECTOR_BYTES * vectorsOf(one, problem) <= bytes;
-    });
+/** Vectors of a group's input channels between two barriers. */
+const SLICES4 = [1, 2, 3, 4];
+
+function isLegal(t: GroupedProductTile, problem: GroupedProblem, limits: DeviceLimits): boolean {
+  const {X_LOADS, W_LOADS} = groupedLoads(t, problem);
+  const [across] = gridOf(t, problem);
+  return (
+    threadsOf(t) <= limits.maxComputeInvocationsPerWorkgroup &&
+    VECTOR_BYTES * vectorsOf(t, problem) <= Math.min(MOST_BYTES, limits.maxComputeWorkgroupStorageSize) &&
+    X_LOADS + W_LOADS <= MOST_LOADS &&
+    across <= MOST_WORKGROUPS
+  );
 }
 
 const wasteOf = ({TILE_W, ROWS, STRIP}: GroupedProductTile, [, h, w]: Shape4D): number =>
@@ -152,14 +153,9 @@ export function groupedProductTiles(
         for (const threads of [64, 128, 256]) {
           const ROWS = Math.min(Math.floor(threads / lanes / TILE_W), divideUp(h, STRIP));
           if (ROWS < 1) continue;
-          for (const CHANNELS_FIRST of lanes > 1 ? [false, true] : [false]) {
-            const whole = {STAGED: true, TILE_W, ROWS, STRIP, ...share, SLICE4: 1, CHANNELS_FIRST} as const;
-            if (threadsOf(whole) > limits.maxComputeInvocationsPerWorkgroup) continue;
-            for (const bytes of [12288, 24576]) {
-              const most = Math.min(bytes, limits.maxComputeWorkgroupStorageSize);
-              const tile = sliced(whole, problem, most);
-              if (tile) found.set(JSON.stringify(tile), tile);
-            }
+          for (const SLICE4 of SLICES4.filter((slice) => divides(group / 4, slice))) {
+            const tile = {STAGED: true, TILE_W, ROWS, STRIP, ...share, SLICE4} as const;
+            if (isLegal(tile, problem, limits)) found.set(JSON.stringify(tile), tile);
           }
         }
       }

@@ -5,8 +5,7 @@
  *
  * A thread makes a column of STRIP pixels of THREAD_N4 vectors: a column of input serves all taps of one kx, so that with eight
  * pixels of eight channels and a 3×3 window 10 loads of input and 24 of the filter feed 192 FMAs of vectors.
- * Neighbouring threads are either neighbours in x, who share every filter load and read input without conflicts, or (CHANNELS_FIRST)
- * neighbours in the channels, who write whole cache lines; the input is staged in the order that suits.
+ * Neighbouring threads are neighbours in the channels, so that they write whole cache lines and read the same few vectors of input.
  *
  * For a squeeze-and-excite gate it also sums its outputs per channel (HAS_SUMS); for a LayerNorm it takes, per pixel, mean and
  * squared deviations over its channels (HAS_MOMENTS).
@@ -26,21 +25,17 @@ const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
 const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const PATCH = PATCH_H * PATCH_W;
-// Vectors between neighbours in xTile. Planes are odd in size, so that threads that store a pixel each hit a bank of their own.
-const PLANE = PATCH | 1u;
-const X_STEP = select(1u, SPAN, CHANNELS_FIRST);
-const GROUP_STEP = select(SLICE4 * PLANE, 1u, CHANNELS_FIRST);
-const SLICE_STEP = select(PLANE, PATCH * SPAN, CHANNELS_FIRST);
+const CELL = SPAN * SLICE4;  // vectors of a staged pixel
 const TAPS = KERNEL_H * KERNEL_W;
 const W_ROW = SPAN * OWN4;
-const X_VECTORS = PATCH * SPAN * SLICE4;
+const X_VECTORS = PATCH * CELL;
 const W_VECTORS = TAPS * SLICE4 * 4u * W_ROW;
 const BLOCKS = C4 / W_ROW;
 const SUM_VECTORS = select(0u, WORKGROUP * THREAD_N4, HAS_SUMS);
 const MOMENT_VECTORS = select(0u, WORKGROUP * STRIP4, HAS_MOMENTS);
 
-// [slice][y][x][group], or [group][slice][y][x]; behind the product the statistics of the workgroup's threads
-var<workgroup> xTile: array<vec4f, max(SPAN * SLICE4 * PLANE, max(SUM_VECTORS, MOMENT_VECTORS))>;
+// [PATCH_H][PATCH_W][SPAN][SLICE4]; behind the product the statistics of the workgroup's threads
+var<workgroup> xTile: array<vec4f, max(X_VECTORS, max(SUM_VECTORS, MOMENT_VECTORS))>;
 var<workgroup> wTile: array<vec4f, W_VECTORS>;  // [tap][SLICE4 · 4][group][vector of its outputs]
 
 // Loads this thread's share of a slice of the groups' input channels, and of the filter's rows. No load is in a branch, so that all are
@@ -55,8 +50,8 @@ fn fetch(
   // unroll i < X_LOADS
   {
     let at = local + i * WORKGROUP;
-    let channel = at % (SPAN * SLICE4);
-    let pixel = at / (SPAN * SLICE4);
+    let channel = at % CELL;
+    let pixel = at / CELL;
     let y = tile.x + i32(pixel / PATCH_W);
     let x = tile.y + i32(pixel % PATCH_W);
     let isInside = (u32(y) < IN_HEIGHT) & (u32(x) < IN_WIDTH);
@@ -79,9 +74,7 @@ fn store(local: u32, xNext: ptr<function, array<vec4f, X_LOADS>>, wNext: ptr<fun
   // unroll i < X_LOADS
   {
     let at = local + i * WORKGROUP;
-    let channel = at % (SPAN * SLICE4);
-    let slot = channel / SLICE4 * GROUP_STEP + channel % SLICE4 * SLICE_STEP + at / (SPAN * SLICE4) * X_STEP;
-    if (X_VECTORS % WORKGROUP == 0u || at < X_VECTORS) { xTile[slot] = (*xNext)[i]; }
+    if (X_VECTORS % WORKGROUP == 0u || at < X_VECTORS) { xTile[at] = (*xNext)[i]; }
   }
   // unroll i < W_LOADS
   {
@@ -93,14 +86,14 @@ fn store(local: u32, xNext: ptr<function, array<vec4f, X_LOADS>>, wNext: ptr<fun
 // Of four pixels of a column, the sums over the lanes, in a fixed order.
 fn sumLanes(quad: u32, column: u32) -> vec4f {
   var total = vec4f(0.0);
-  for (var lane = 0u; lane < LANES; lane++) { total += xTile[quad * WORKGROUP + lane * COLUMNS + column]; }
+  for (var lane = 0u; lane < LANES; lane++) { total += xTile[quad * WORKGROUP + column * LANES + lane]; }
   return total;
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let lane = select(local / COLUMNS, local % LANES, CHANNELS_FIRST);
-  let column = select(local % COLUMNS, local / LANES, CHANNELS_FIRST);
+  let lane = local % LANES;
+  let column = local / LANES;
   let ownGroup = lane / THREADS_N;
   let tx = column % TILE_W;
   let ty = column / TILE_W * STRIP;
@@ -110,7 +103,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let tileY = group.x / TILES_X * TILE_H;
   let tileX = group.x % TILES_X * TILE_W;
   let tile = vec3i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT, i32(image));
-  let xFirst = ownGroup * GROUP_STEP + (ty * STRIDE_H * PATCH_W + tx * STRIDE_W) * X_STEP;
+  let xFirst = (ty * STRIDE_H * PATCH_W + tx * STRIDE_W) * CELL + ownGroup * SLICE4;
   let wFirst = ownGroup * OWN4 + lane % THREADS_N;
   let cFirst = (firstGroup + ownGroup) * OUT_GROUP4 + share * OWN4 + lane % THREADS_N;
 
@@ -125,12 +118,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     if (SLICES > 1u) { fetch(tile, vec3u(firstGroup, share, min(slice, SLICES - 1u)), local, &xNext, &wNext); }
     for (var c4 = 0u; c4 < SLICE4; c4++) {
       for (var kx = 0u; kx < KERNEL_W; kx++) {
-        let xAt = xFirst + c4 * SLICE_STEP + kx * DILATION_W * X_STEP;
+        let xAt = xFirst + kx * DILATION_W * CELL + c4;
         let wAt = wFirst + (kx * SLICE4 + c4) * 4u * W_ROW;
         var xReg: array<vec4f, WINDOW_H>;
         // unroll wy < WINDOW_H
         {
-          xReg[wy] = xTile[xAt + wy * PATCH_W * X_STEP];
+          xReg[wy] = xTile[xAt + wy * PATCH_W * CELL];
         }
         // unroll ky < KERNEL_H
         {
@@ -177,7 +170,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       {
         sum += acc[s * THREAD_N4 + j];
       }
-      xTile[(j * LANES + lane) * COLUMNS + column] = sum;
+      xTile[j * WORKGROUP + local] = sum;
     }
     workgroupBarrier();
     // By halves, in a fixed order.
@@ -186,7 +179,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       if (column + step < left) {
         // unroll j < THREAD_N4
         {
-          xTile[(j * LANES + lane) * COLUMNS + column] += xTile[(j * LANES + lane) * COLUMNS + column + step];
+          xTile[j * WORKGROUP + local] += xTile[j * WORKGROUP + local + step * LANES];
         }
       }
       workgroupBarrier();
@@ -194,14 +187,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     if (column == 0u) {
       // unroll j < THREAD_N4
       {
-        statistics[(image * SUM_PARTS + group.x) * C4 + cFirst + j * THREADS_N] = xTile[(j * LANES + lane) * COLUMNS];
+        statistics[(image * SUM_PARTS + group.x) * C4 + cFirst + j * THREADS_N] = xTile[j * WORKGROUP + lane];
       }
     }
   }
 
   if (HAS_MOMENTS) {
     let count = f32(4u * W_ROW);
-    let own = lane * COLUMNS + column;
     var part: array<vec4f, STRIP4>;  // of four pixels each
     var mean: array<vec4f, STRIP4>;
     // unroll s < STRIP
@@ -214,7 +206,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     workgroupBarrier();
     // unroll q < STRIP4
     {
-      xTile[q * WORKGROUP + own] = part[q];
+      xTile[q * WORKGROUP + local] = part[q];
     }
     workgroupBarrier();
     // unroll q < STRIP4
@@ -233,7 +225,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
     // unroll q < STRIP4
     {
-      xTile[q * WORKGROUP + own] = part[q];
+      xTile[q * WORKGROUP + local] = part[q];
     }
     workgroupBarrier();
     // A lane a pixel writes; with fewer lanes than pixels each takes several.
