@@ -25,7 +25,14 @@ describe('f16 plans without a device for them', () => {
     const {kernels} = JSON.parse(stdout) as {kernels: Record<string, number>};
     const expected = [
       ...['matrix.float', 'matrix.half', 'matrixConvolution.float', 'matrixConvolution.half'],
-      ...['pointwise.vector', 'pointwise.scalar', 'convolution.vector', 'depthwise.vector', 'grouped.vector'],
+      ...[
+        'pointwise.vector',
+        'pointwise.scalar',
+        'convolution.vector',
+        'depthwise.vector',
+        'grouped.vector',
+        'groupedProduct.vector',
+      ],
       ...['gate', 'sum.vector', 'moments.vector', 'pool.vector', 'blur.vector', 'join.vector'],
     ];
     for (const kernel of expected) expect(kernels[kernel]).withContext(kernel).toBeGreaterThan(0);
