@@ -100,7 +100,7 @@ onBackend('webgpu', 'grouped convolutions as matrix products', () => {
     it(example.name, async () => {
       const limits = limitsOf(backend().device);
       const tiles = some(groupedProductTiles(posedBy(example), limits), 10);
-      expect(tiles.length).toBeGreaterThan(5);
+      expect(tiles.length).toBeGreaterThan(3);
       for (const tile of tiles) {
         const grouped = (): GroupedProductTile => tile;
         const plan = lowerBlock(blockOf(example), example.input, {...tilingFor(limits), grouped});

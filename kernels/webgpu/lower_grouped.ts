@@ -59,7 +59,7 @@ function product(
 ): Rows {
   const {rows, shape, ending, into} = given;
   const parts = divideUp(shape[1], tile.ROWS * tile.STRIP) * divideUp(shape[2], tile.TILE_W);
-  const blocks = stage.channels / (4 * tile.SPAN * tile.THREADS_N * tile.THREAD_N4);
+  const blocks = stage.channels / (4 * tile.SPAN * tile.THREADS_N);
   const {statistics} = problem;
   const sizes = {
     sums: shape[0] * parts * stage.channels,

@@ -1,10 +1,10 @@
 /**
  * Grouped convolution as a matrix product a group, of group widths in multiples of four. A workgroup makes ROWS · STRIP by TILE_W
- * output pixels of SPAN groups, or of THREADS_N · THREAD_N4 vectors of one wide group's channels. The input under them, zeros
- * around the map included, and the filter are staged in workgroup memory, SLICE4 vectors of each group's input channels at a time.
+ * output pixels of SPAN groups, or of THREADS_N vectors of one wide group's channels. The input under them, zeros around the map
+ * included, and the filter are staged in workgroup memory, SLICE4 vectors of each group's input channels at a time.
  *
- * A thread makes a column of STRIP pixels of THREAD_N4 vectors: a column of input serves all taps of one kx, so that with eight
- * pixels of eight channels and a 3×3 window 10 loads of input and 24 of the filter feed 192 FMAs of vectors.
+ * A thread makes a column of STRIP pixels of one vector: a column of input serves all taps of one kx, so that with eight pixels and
+ * a 3×3 window 10 loads of input and 12 of the filter feed 96 FMAs of vectors. Two vectors a thread were never faster on an H200.
  * Neighbouring threads are neighbours in the channels, so that they write whole cache lines and read the same few vectors of input.
  *
  * For a squeeze-and-excite gate it also sums its outputs per channel (HAS_SUMS); for a LayerNorm it takes, per pixel, mean and
@@ -15,8 +15,7 @@ const C4 = OUT_CHANNELS / 4u;
 const GROUP4 = GROUP / 4u;
 const SLICES = GROUP4 / SLICE4;
 const OUT_GROUP4 = C4 / GROUPS;
-const OWN4 = THREADS_N * THREAD_N4;  // vectors of a group's outputs that the workgroup makes
-const SHARES = OUT_GROUP4 / OWN4;
+const SHARES = OUT_GROUP4 / THREADS_N;
 const LANES = SPAN * THREADS_N;  // threads of a pixel
 const COLUMNS = TILE_W * ROWS;
 const WORKGROUP = LANES * COLUMNS;
@@ -27,11 +26,11 @@ const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const PATCH = PATCH_H * PATCH_W;
 const CELL = SPAN * SLICE4;  // vectors of a staged pixel
 const TAPS = KERNEL_H * KERNEL_W;
-const W_ROW = SPAN * OWN4;
+const W_ROW = SPAN * THREADS_N;
 const X_VECTORS = PATCH * CELL;
 const W_VECTORS = TAPS * SLICE4 * 4u * W_ROW;
 const BLOCKS = C4 / W_ROW;
-const SUM_VECTORS = select(0u, WORKGROUP * THREAD_N4, HAS_SUMS);
+const SUM_VECTORS = select(0u, WORKGROUP, HAS_SUMS);
 const MOMENT_VECTORS = select(0u, WORKGROUP * STRIP4, HAS_MOMENTS);
 
 // [PATCH_H][PATCH_W][SPAN][SLICE4]; behind the product the statistics of the workgroup's threads
@@ -65,7 +64,7 @@ fn fetch(
     let column = at % W_ROW;
     let row = at / W_ROW;
     let k = row / (SLICE4 * 4u) * GROUP + channels.z * SLICE4 * 4u + row % (SLICE4 * 4u);
-    let c4 = (channels.x + column / OWN4) * OUT_GROUP4 + channels.y * OWN4 + column % OWN4;
+    let c4 = (channels.x + column / THREADS_N) * OUT_GROUP4 + channels.y * THREADS_N + column % THREADS_N;
     (*wNext)[i] = weights[FILTER / 4u + k * C4 + c4];
   }
 }
@@ -104,10 +103,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let tileX = group.x % TILES_X * TILE_W;
   let tile = vec3i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT, i32(image));
   let xFirst = (ty * STRIDE_H * PATCH_W + tx * STRIDE_W) * CELL + ownGroup * SLICE4;
-  let wFirst = ownGroup * OWN4 + lane % THREADS_N;
-  let cFirst = (firstGroup + ownGroup) * OUT_GROUP4 + share * OWN4 + lane % THREADS_N;
+  let wFirst = ownGroup * THREADS_N + lane % THREADS_N;
+  let ownC4 = (firstGroup + ownGroup) * OUT_GROUP4 + share * THREADS_N + lane % THREADS_N;
 
-  var acc: array<vec4f, STRIP * THREAD_N4>;  // [STRIP][THREAD_N4]
+  var acc: array<vec4f, STRIP>;
   var xNext: array<vec4f, X_LOADS>;
   var wNext: array<vec4f, W_LOADS>;
   fetch(tile, vec3u(firstGroup, share, 0u), local, &xNext, &wNext);
@@ -129,13 +128,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
         {
           // unroll c < 4
           {
-            // unroll j < THREAD_N4
+            let w = wTile[wAt + (ky * KERNEL_W * SLICE4 * 4u + c) * W_ROW];
+            // unroll s < STRIP
             {
-              let w = wTile[wAt + (ky * KERNEL_W * SLICE4 * 4u + c) * W_ROW + j * THREADS_N];
-              // unroll s < STRIP
-              {
-                acc[s * THREAD_N4 + j] = fma(vec4f(xReg[s * STRIDE_H + ky * DILATION_H][c]), w, acc[s * THREAD_N4 + j]);
-              }
+              acc[s] = fma(vec4f(xReg[s * STRIDE_H + ky * DILATION_H][c]), w, acc[s]);
             }
           }
         }
@@ -149,47 +145,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let y = tileY + ty + s;
     let x = tileX + tx;
     let row = (image * OUT_HEIGHT + y) * OUT_WIDTH + x;
-    // unroll j < THREAD_N4
-    {
-      let c4 = cFirst + j * THREADS_N;
-      if (y < OUT_HEIGHT && x < OUT_WIDTH) {
-        acc[s * THREAD_N4 + j] = finish(row, c4, acc[s * THREAD_N4 + j]);
-        writeOut(row, c4, acc[s * THREAD_N4 + j]);
-      } else {
-        acc[s * THREAD_N4 + j] = vec4f(0.0);
-      }
+    if (y < OUT_HEIGHT && x < OUT_WIDTH) {
+      acc[s] = finish(row, ownC4, acc[s]);
+      writeOut(row, ownC4, acc[s]);
+    } else {
+      acc[s] = vec4f(0.0);
     }
   }
 
   if (HAS_SUMS) {
     workgroupBarrier();
-    // unroll j < THREAD_N4
+    var sum = vec4f(0.0);
+    // unroll s < STRIP
     {
-      var sum = vec4f(0.0);
-      // unroll s < STRIP
-      {
-        sum += acc[s * THREAD_N4 + j];
-      }
-      xTile[j * WORKGROUP + local] = sum;
+      sum += acc[s];
     }
+    xTile[local] = sum;
     workgroupBarrier();
     // By halves, in a fixed order.
     for (var left = COLUMNS; left > 1u; left = (left + 1u) / 2u) {
       let step = (left + 1u) / 2u;
-      if (column + step < left) {
-        // unroll j < THREAD_N4
-        {
-          xTile[j * WORKGROUP + local] += xTile[j * WORKGROUP + local + step * LANES];
-        }
-      }
+      if (column + step < left) { xTile[local] += xTile[local + step * LANES]; }
       workgroupBarrier();
     }
-    if (column == 0u) {
-      // unroll j < THREAD_N4
-      {
-        statistics[(image * SUM_PARTS + group.x) * C4 + cFirst + j * THREADS_N] = xTile[j * WORKGROUP + lane];
-      }
-    }
+    if (column == 0u) { statistics[(image * SUM_PARTS + group.x) * C4 + ownC4] = xTile[lane]; }
   }
 
   if (HAS_MOMENTS) {
@@ -198,10 +177,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var mean: array<vec4f, STRIP4>;
     // unroll s < STRIP
     {
-      // unroll j < THREAD_N4
-      {
-        part[s / 4u][s % 4u] += dot(acc[s * THREAD_N4 + j], vec4f(1.0));
-      }
+      part[s / 4u][s % 4u] += dot(acc[s], vec4f(1.0));
     }
     workgroupBarrier();
     // unroll q < STRIP4
@@ -217,11 +193,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     workgroupBarrier();
     // unroll s < STRIP
     {
-      // unroll j < THREAD_N4
-      {
-        let deviation = acc[s * THREAD_N4 + j] - mean[s / 4u][s % 4u];
-        part[s / 4u][s % 4u] += dot(deviation, deviation);
-      }
+      let deviation = acc[s] - mean[s / 4u][s % 4u];
+      part[s / 4u][s % 4u] += dot(deviation, deviation);
     }
     // unroll q < STRIP4
     {
