@@ -204,6 +204,12 @@ const grouped: TileRow<GroupedProblem, GroupedTile> = {
     const operations = FMA4 * vectors + loadCost(LANES, divideUp(c, 4)) * (vectors / 4 + vectors / STRIP);
     return processorTime({operations: operations / used, workgroups, workgroup: threads}, device);
   },
+  // Only the product takes the statistics along; behind strips they are a sweep over the map.
+  besides: ({STAGED}, {shape, statistics}, {device}) => {
+    if (STAGED || statistics === 'none') return 0;
+    const bytes = FLOAT_BYTES * shape.reduce((all, one) => all * one, 1);
+    return device.launchMicroseconds + (1e6 * bytes) / device.bytesPerSecond;
+  },
   formOf: ({STAGED}) => `${STAGED}`,
 };
 

@@ -5,7 +5,7 @@
 import type {Pair, Shape4D} from '../../ops/index.js';
 import {divideUp} from '../plan.js';
 import {bestOf} from './matmul_tiling.js';
-import type {DeviceLimits} from './tiling.js';
+import {type DeviceLimits, MOST_WORKGROUPS} from './tiling.js';
 
 export interface GroupedProblem {
   readonly input: Shape4D;
@@ -41,7 +41,7 @@ export interface GroupedProductTile {
 
 export type GroupedTile = GroupedStripTile | GroupedProductTile;
 
-/** Group widths below have a kernel that reads no more than it computes. */
+/** Narrower groups are left to strips; the product was not measured on them. */
 const LEAST_GROUP = 8;
 /** Threads of a pixel. */
 const MOST_LANES = 16;
@@ -50,7 +50,6 @@ const MOST_WINDOW = 20;
 const MOST_LOADS = 16;
 /** Of workgroup memory; more leaves room for too few workgroups side by side. */
 const MOST_BYTES = 24576;
-const MOST_WORKGROUPS = 65535;
 /** Pixels that a tile may cover over those that the map has, unless all tiles do. */
 const MOST_WASTE = 1.4;
 const VECTOR_BYTES = 16;
