@@ -23,8 +23,10 @@ export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, prod
     n: stage.channels,
     k: roundUp(rows.channels, 4),
     canPart: rows.norm === undefined,
+    isPointwise: true,
   };
-  return matmul(lowering, 'pointwise', stage, product, lowering.tiling.matmul(problem));
+  const tile = lowering.tiling.matmul(problem);
+  return matmul(lowering, tile.DIRECT ? 'directPointwise' : 'pointwise', stage, product, tile);
 }
 
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
@@ -39,7 +41,7 @@ export function fullConvolution(lowering: Lowering, stage: SpatialStage, product
 
 function matmul(
   lowering: Lowering,
-  kernel: 'pointwise' | 'convolution' | 'packedConvolution',
+  kernel: 'pointwise' | 'directPointwise' | 'convolution' | 'packedConvolution',
   stage: PointwiseStage | SpatialStage,
   {rows, shape, taps, constants: source, ending, into}: Product,
   tile: MatmulTile,
