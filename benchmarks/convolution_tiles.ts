@@ -35,10 +35,8 @@ import {traceNetwork} from '../models/trace.js';
 import {LINEAR, type Shape4D, type SpatialStage} from '../ops/index.js';
 import {resolvePad} from '../ops/shapes.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {bufferSizes, stepOf} from '../src/tune/plan_steps.js';
-import {ScratchBuffers} from '../src/tune/scratch_buffers.js';
-import {seededRandom} from '../test/support/random.js';
-import {GpuTimer, type Recorded} from './timing.js';
+import {drawn, largestOf, timesOf, warmUp} from './timed_plans.js';
+import {GpuTimer} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -136,24 +134,6 @@ function jobOf(convolution: Convolution): Job {
   return {...convolution, tiles, plans};
 }
 
-/** Uniform in [-1, 1) times `scale`. */
-function drawn(shape: readonly number[], seed: number, scale: number): Float32Array {
-  const next = seededRandom(seed);
-  return Float32Array.from({length: tf.util.sizeFromShape([...shape])}, () => scale * (2 * next() - 1));
-}
-
-/** Of all elements the largest, without its sign; infinite where one is no number, which a maximum would pass over. */
-async function largestOf(tensor: tf.Tensor): Promise<number> {
-  const [largest, isNumber] = tf.tidy((): [tf.Tensor, tf.Tensor] => {
-    const size = tf.abs(tensor);
-    return [tf.max(size), tf.min(tf.cast(tf.lessEqual(size, 3e38), 'float32'))];
-  });
-  const [value = NaN] = await largest.data();
-  const [all = 0] = await isNumber.data();
-  tf.dispose([largest, isNumber]);
-  return all === 1 ? value : Infinity;
-}
-
 /** Largest difference of each plan's output from tf.conv2d, over the largest value there. */
 async function differences({stage, input, plans}: Job): Promise<number[]> {
   const [kh, kw] = stage.kernel;
@@ -187,48 +167,13 @@ async function differences({stage, input, plans}: Job): Promise<number[]> {
   return found;
 }
 
-interface Timed {
-  readonly us: number;
-  readonly parts: readonly number[];
-}
-
-async function times({plans}: Job): Promise<Timed[]> {
-  const buffers = new ScratchBuffers(device);
-  const bench = {device, pipelines, buffers, sizes: bufferSizes(plans)};
-  const timed: Timed[] = [];
-  for (const plan of plans) {
-    const sequence = plan.dispatches.map((dispatch): Recorded => {
-      const {pipeline, groups, workgroups} = stepOf(dispatch, bench);
-      return {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups}; // Kernels have one group.
-    });
-    const us = await timer.microseconds(sequence);
-    const parts: number[] = [];
-    for (const one of sequence) parts.push(sequence.length === 1 ? us : await timer.microseconds([one]));
-    timed.push({us, parts});
-  }
-  buffers.destroy();
-  return timed;
-}
-
-/** Clocks of an idle GPU are a third of a busy one's. */
-async function warmUp({plans}: Job): Promise<void> {
-  const buffers = new ScratchBuffers(device);
-  const bench = {device, pipelines, buffers, sizes: bufferSizes(plans)};
-  const [first] = plans[0]?.dispatches ?? [];
-  if (!first) throw new Error('There is nothing to time.');
-  const {pipeline, groups, workgroups} = stepOf(first, bench);
-  const one = {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups};
-  await timer.microseconds([one], {samples: 5, milliseconds: 100});
-  buffers.destroy();
-}
-
 const rows: Record<string, unknown>[] = [];
 
 async function measure(job: Job): Promise<number> {
   const {name, problem, stage, tiles} = job;
   const {input, shape, kernel, stride} = problem;
   const apart = await differences(job);
-  const timed = values.check ? [] : await times(job);
+  const timed = values.check ? [] : await timesOf(job.plans, {device, pipelines, timer});
   const operations = 2 * shape[0] * shape[1] * shape[2] * shape[3] * kernel[0] * kernel[1] * input[3];
   const measured = tiles.map((tile, at) => {
     const {us, parts} = timed[at] ?? {us: NaN, parts: []};
@@ -264,7 +209,7 @@ await pipelines.prepare(jobs.flatMap(({plans}) => plans.flatMap(({dispatches}) =
 console.log(`${jobs.length} convolutions, compiled after ${seconds()} s`);
 const [first] = jobs;
 if (!first) throw new Error('The networks have no full convolution.');
-if (!values.check) await warmUp(first);
+if (!values.check) await warmUp(first.plans[0], {device, pipelines, timer});
 let worst = 0;
 let done = 0;
 for (const job of jobs) {

@@ -51,6 +51,11 @@ export const convNextSpec: BlockSpec = {
     makeCase('GRN, stride 2', build('affine', 'grn'), {stride: 2, activation: 'gelu'}),
     makeCase('plain norm', build('residual'), {kernel: 7, activation: 'gelutanh'}),
     makeCase('grouped', build('affine', 'scale', 'residual', 'grouped'), {activation: 'gelu'}),
+    makeCase('grouped, wide', build('affine', 'residual', 'grouped'), {
+      activation: 'gelu',
+      kernel: 5,
+      channels: 24,
+    }),
     makeCase('wide', build('affine', 'scale', 'residual'), {kernel: 7, channels: 96, activation: 'gelu'}),
     makeCase('odd channels', build('affine', 'scale', 'residual'), {
       kernel: 7,

@@ -49,6 +49,11 @@ export const mbConvSpec: BlockSpec = {
     makeCase('no expansion, gate, residual', build('gate', 'residual'), {activation: 'hardswish'}),
     makeCase('grouped', build('expand', 'grouped', 'residual')),
     makeCase('grouped, gate, stride 2', build('expand', 'grouped', 'gate'), {stride: 2, kernel: 5}),
+    makeCase('groups of 12, gate, stride 2', build('expand', 'grouped', 'gate'), {
+      stride: 2,
+      channels: 24,
+      batch: 2,
+    }),
     makeCase('odd channels', build('expand', 'gate', 'residual'), {channels: 5, height: 6}),
     makeCase('wide', build('expand', 'gate', 'residual'), {channels: 72, kernel: 5}),
     makeCase('no projection', (v) => build('expand')(v).slice(0, 2), {activation: 'swish'}),

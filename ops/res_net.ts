@@ -120,6 +120,11 @@ export const bottleneckSpec: BlockSpec = {
       activation: 'relu',
       stride: 2,
     }),
+    makeCase('RegNetY, groups of 16', bottleneck('grouped', 'gate'), {
+      activation: 'relu',
+      channels: 32,
+      height: 11,
+    }),
     makeCase('prelu after the add', bottleneck('full'), {activation: 'prelu'}),
     makeCase('depth-wise, prelu after the add', bottleneck('depthwise'), {activation: 'prelu'}),
     makeCase('pooled shortcut', pooledShortcut, {stride: 2}),

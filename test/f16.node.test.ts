@@ -31,6 +31,9 @@ describe('f16 plans without a device for them', () => {
         'convolution.vector',
         'depthwise.vector',
         'grouped.vector',
+        'pointwise.vector',
+        'pointwise.scalar',
+        'groupedProduct.vector',
       ],
       ...['gate', 'sum.vector', 'moments.vector', 'pool.vector', 'blur.vector', 'join.vector'],
     ];

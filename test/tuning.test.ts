@@ -66,7 +66,7 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
       input: [2, 9, 7, 12],
     },
     grouped: {
-      block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 4, channels: 24})]},
+      block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 8, channels: 24})]},
       input: [1, 5, 9, 24],
     },
     stem: {

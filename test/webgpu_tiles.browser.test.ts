@@ -1,57 +1,26 @@
 /** Every tile the planner may choose, against the reference: a plan that no estimate picks here may be another device's best. */
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {shaderOf} from '../kernels/webgpu/compile.js';
 import type {ConvolutionTile} from '../kernels/webgpu/convolution_tiling.js';
-import {executePlan} from '../kernels/webgpu/execute.js';
 import {denseCandidates} from '../kernels/webgpu/dense_tiling.js';
+import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
-  type DeviceLimits,
   expandCandidates,
   MATMUL_TILES,
   matmulIsLegal,
   type MatmulTile,
   matmulTileOf,
-  type Tiling,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
 import {stemCandidates} from '../kernels/webgpu/stem_tiling.js';
-import {APART} from '../kernels/webgpu/fused_tiling.js';
-import {packOnHost} from '../kernels/webgpu/weights.js';
-import {type Block, reference, traceBlock} from '../ops/index.js';
+import {type Block, traceBlock} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {backend, compare, limitsOf} from './support/compare_plan.js';
 import {onBackend} from './support/environment.js';
-import {expectClose} from './support/expect_close.js';
 import {expectNoLeak} from './support/expect_no_leak.js';
-import {seededTensors} from './support/random.js';
-
-const backend = (): WebGPUBackend => tf.backend() as WebGPUBackend;
-
-function limitsOf({limits}: GPUDevice): DeviceLimits {
-  const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
-  return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 16};
-}
 
 const nameOf = (tile: MatmulTile): string => Object.values(tile).join('.');
-
-/** Runs `block` by the plan that `change` makes of the usual tiling. */
-async function compare(block: Block, input: readonly number[], change: Partial<Tiling>): Promise<void> {
-  const make = seededTensors(11);
-  const x = make(input);
-  const trace = traceBlock(block, input);
-  const weights = new Map(trace.weights.map(({name, shape}) => [name, make(shape)] as const));
-  const values = new Map<string, Float32Array>();
-  for (const [name, tensor] of weights) values.set(name, (await tensor.data()) as Float32Array);
-  const plan = lowerBlock(block, input, {...tilingFor(limitsOf(backend().device)), ...change});
-  const packed = tf.tensor1d(packOnHost(plan.weights, values));
-  const out = executePlan(backend(), plan, {x, weights: packed});
-  const got = tf.engine().makeTensorFromTensorInfo(out);
-  const want = tf.tidy(() => reference(block, x, Object.fromEntries(weights)));
-  await expectClose(got, await want.data(), {name: plan.name, tolerance: 1e-5});
-  tf.dispose([x, packed, got, want, ...weights.values()]);
-}
 
 onBackend('webgpu', 'matrix tiles', () => {
   // A little more than one tile of 64 rows, no multiple of any tile along N, and a K that no step divides.

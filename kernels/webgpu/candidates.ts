@@ -16,6 +16,13 @@ import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
 import {
+  groupedMicroseconds,
+  type GroupedProblem,
+  groupedProductTiles,
+  type GroupedStripTile,
+  type GroupedTile,
+} from './grouped_tiling.js';
+import {
   apartMicroseconds,
   depthwiseCandidates,
   type DepthwiseTile,
@@ -167,20 +174,36 @@ const depthwise: TileRow<ProblemOf<'depthwise'>, DepthwiseTile> = {
   },
 };
 
-const grouped: TileRow<ProblemOf<'grouped'>, TileOf<'grouped'>> = {
-  candidates: ({shape: [, h, w, c]}, limits) =>
-    [1, 2, 4, 8]
-      .filter((STRIP) => STRIP <= w)
-      .flatMap((STRIP) =>
-        product(powersUpTo(divideUp(c, 4), 32), WORKGROUPS_TO_TRY)
-          .map(([LANES, threads]) => ({STRIP, LANES, STRIPS: divideUp(threads, LANES)}))
-          .filter(({LANES, STRIPS}) => {
-            const strips = h * divideUp(w, STRIP);
-            const groups = divideUp(strips, STRIPS);
-            return STRIPS < 2 * strips && groups <= MOST_WORKGROUPS && isWithin(LANES * STRIPS, 0, limits);
-          }),
-      ),
-  estimate: ({STRIP, LANES, STRIPS}, {shape: [n, h, w, c]}, {device, cost}) => {
+/** Products listed for a problem, those of least estimate. */
+const GROUPED_PRODUCTS = 40;
+
+const groupedStrips = ({shape: [, h, w, c]}: GroupedProblem, limits: DeviceLimits): GroupedStripTile[] =>
+  [1, 2, 4, 8]
+    .filter((STRIP) => STRIP <= w)
+    .flatMap((STRIP) =>
+      product(powersUpTo(divideUp(c, 4), 32), WORKGROUPS_TO_TRY)
+        .map(([LANES, threads]) => ({STAGED: false, STRIP, LANES, STRIPS: divideUp(threads, LANES)}) as const)
+        .filter(({LANES, STRIPS}) => {
+          const strips = h * divideUp(w, STRIP);
+          const groups = divideUp(strips, STRIPS);
+          return STRIPS < 2 * strips && groups <= MOST_WORKGROUPS && isWithin(LANES * STRIPS, 0, limits);
+        }),
+    );
+
+const grouped: TileRow<GroupedProblem, GroupedTile> = {
+  candidates: (problem, limits) => [
+    ...groupedProductTiles(problem, limits)
+      .map((tile) => ({tile, cost: groupedMicroseconds(tile, problem, limits)}))
+      .sort((a, b) => a.cost - b.cost)
+      .slice(0, GROUPED_PRODUCTS)
+      .map(({tile}) => tile),
+    ...groupedStrips(problem, limits),
+  ],
+  every: groupedProductTiles,
+  estimate: (tile, problem, {device, cost}) => {
+    if (tile.STAGED) return scaledFromH200(groupedMicroseconds(tile, problem, device.limits), device);
+    const {STRIP, LANES, STRIPS} = tile;
+    const [n, h, w, c] = problem.shape;
     const threads = LANES * STRIPS;
     const across = divideUp(divideUp(c, 4), LANES);
     const workgroups = n * divideUp(h * divideUp(w, STRIP), STRIPS) * across;
@@ -189,6 +212,13 @@ const grouped: TileRow<ProblemOf<'grouped'>, TileOf<'grouped'>> = {
     const operations = FMA4 * vectors + loadCost(LANES, divideUp(c, 4)) * (vectors / 4 + vectors / STRIP);
     return processorTime({operations: operations / used, workgroups, workgroup: threads}, device);
   },
+  // Only the product takes the statistics along; behind strips they are a sweep over the map.
+  besides: ({STAGED}, {shape, statistics}, {device}) => {
+    if (STAGED || statistics === 'none') return 0;
+    const bytes = FLOAT_BYTES * shape.reduce((all, one) => all * one, 1);
+    return device.launchMicroseconds + (1e6 * bytes) / device.bytesPerSecond;
+  },
+  formOf: ({STAGED}) => `${STAGED}`,
 };
 
 const stem: TileRow<ProblemOf<'stem'>, TileOf<'stem'>> = {

@@ -4,6 +4,7 @@ import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import type {Ending, Lowering, Rows} from './lowering.js';
+import {grouped} from './lower_grouped.js';
 import {matrixProduct} from './lower_matrix.js';
 import {fullConvolution, pointwiseProduct} from './lower_product.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
@@ -74,7 +75,7 @@ export function spatial(
   }
   if (stage.group === 1 && stage.channels === rows.channels)
     return depthwise(lowering, stage, rows, shape, constants, ending, into);
-  return grouped(lowering, stage, rows, shape, constants, ending, into);
+  return grouped(lowering, stage, {rows, shape, constants, ending, into});
 }
 
 function depthwise(
@@ -147,46 +148,4 @@ function expandConstants(lowering: Lowering, stage: PointwiseStage, channels: nu
     ),
     ...activationConstants('EXPAND_ACTIVATION', stage.activation),
   };
-}
-
-function grouped(
-  lowering: Lowering,
-  stage: SpatialStage,
-  rows: Rows,
-  shape: Shape4D,
-  window: Constants,
-  ending: Ending,
-  into: BufferName | undefined,
-): Rows {
-  const tile = lowering.tiling.grouped({shape});
-  const groups = rows.channels / stage.group;
-  const byFour = stage.group % 4 === 0 && (stage.channels / groups) % 4 === 0;
-  const taps = stage.kernel[0] * stage.kernel[1] * stage.group;
-  const constants: Constants = {
-    ...window,
-    ...tile,
-    GROUPS: groups,
-    GROUP: stage.group,
-    CHANNEL_STEP: byFour ? 4 : 1,
-    FILTER: lowering.packer.add(
-      {rows: taps, columns: stage.channels},
-      {form: 'filter', filter: `${stage.name}Filter`},
-    ),
-    ...lowering.ending(stage, ending, {}),
-  };
-  const strips = shape[1] * divideUp(shape[2], tile.STRIP);
-  const workgroups = [
-    divideUp(strips, tile.STRIPS),
-    divideUp(divideUp(stage.channels, 4), tile.LANES),
-    shape[0],
-  ] as const;
-  return lowering.emit('grouped', rows, shape, {
-    constants,
-    buffers: {},
-    workgroups,
-    macs: elements(shape) * taps,
-    weights: taps * stage.channels,
-    ending,
-    into,
-  });
 }

@@ -2,6 +2,7 @@
 import type {GateStage, GrnStage, LayerNormStage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
+import {momentsTile} from './tiling.js';
 import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
 
 /** Of a thread of the gate, whose time is latency alone. */
@@ -113,10 +114,11 @@ export function momentsOf(lowering: Lowering, rows: Rows): {moments: BufferName;
   if (rows.moments) return {moments: rows.moments.buffer, blocks: rows.moments.blocks};
   const m = rows.shape[0] * rows.shape[1] * rows.shape[2];
   const moments = lowering.scratchFor('moments', m * 4);
+  const {LANES, WORKGROUP} = momentsTile(rows.channels);
   lowering.sweep('moments', rows, {
-    constants: {M: m, WORKGROUP: 64},
+    constants: {M: m, LANES, WORKGROUP, VECTORS: divideUp(divideUp(rows.channels, 4), LANES)},
     buffers: {moments},
-    workgroups: gridOf(m, 64),
+    workgroups: gridOf(m * LANES, WORKGROUP),
   });
   return {moments, blocks: 1};
 }

@@ -22,6 +22,7 @@ import {
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
 import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
 import {
   bestOf,
@@ -91,15 +92,12 @@ export interface Tiling {
   feedForward(problem: FeedForwardProblem): FeedForwardTile | Apart;
   /** Whether a depth-wise convolution and its projection are one dispatch, with the expansion before them if there is one. */
   depthwiseProject(problem: DepthwiseProjectProblem): DepthwiseProjectTile | Apart;
-  grouped(problem: {readonly shape: Shape4D}): {
-    readonly STRIP: number;
-    readonly LANES: number;
-    readonly STRIPS: number;
-  };
   /** The first convolution of a network, of up to three channels. */
   stem(problem: StemProblem): StemTile;
   /** A dense layer on vectors. */
   dense(problem: DenseProblem): DenseTile;
+  /** A grouped convolution: as a matrix product a group, or by strips. */
+  grouped(problem: GroupedProblem): GroupedTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
   /** `SHARES` workgroups an image, each of which makes its share of the scales. */
   gate(problem: {readonly batch: number; readonly channels: number; readonly reduced: number}): {
@@ -233,6 +231,12 @@ function expandTile({input, shape, stage}: ExpandProblem, limits: DeviceLimits):
   return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
 }
 
+/** A thread of a row's moments has up to twelve vectors in flight: measured on an H200 at 96 to 768 channels, benchmarks/NOTES.md. */
+export const momentsTile = (channels: number): {readonly LANES: number; readonly WORKGROUP: number} => ({
+  LANES: Math.max(4, Math.min(64, powerOfTwoUpTo(divideUp(channels, 48), 64))),
+  WORKGROUP: 64,
+});
+
 const bestMatmul = (problem: MatmulProblem, limits: DeviceLimits): RatedTile =>
   bestOf(matmulCandidates(problem, limits), (t) => estimateMatmul(t, problem, limits));
 
@@ -266,10 +270,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
     convolution: (problem) => convolutionTile(problem, limits),
     depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
     expandDepthwise: (problem) => expandTile(problem, limits),
-    grouped: ({shape}) => {
-      const LANES = powerOfTwoUpTo(divideUp(shape[3], 4), 16);
-      return {STRIP: Math.min(4, shape[2]), LANES, STRIPS: 64 / LANES};
-    },
+    grouped: (problem) => groupedTile(problem, limits),
     stem: (problem) => stemTile(problem, limits),
     dense: denseTile,
     // Three or four vectors a thread; more lanes only where registers would run out.
@@ -286,9 +287,11 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       // One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest.
       SHARES: batch * 8 <= limits.processors ? powerOfTwoUpTo(divideUp(channels, 128), 8) : 1,
     }),
+    // Measured on an H200 over ten maps of ConvNeXt-T: 8 lanes by 32 rows were within a ninth of the best of four, but for one map, and
+    // up to 3.7 times as fast as 16 by 4, whose threads have longer sums of their own.
     sum: ({pixels, channels}) => {
-      const LANES = powerOfTwoUpTo(divideUp(channels, 4), 16);
-      return {LANES, ROWS: 64 / LANES, SUM_PARTS: Math.min(32, divideUp(pixels, 256))};
+      const LANES = powerOfTwoUpTo(divideUp(channels, 4), 8);
+      return {LANES, ROWS: 256 / LANES, SUM_PARTS: Math.min(32, divideUp(pixels, 256))};
     },
   };
 }

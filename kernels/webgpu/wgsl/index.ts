@@ -20,6 +20,7 @@ import {
 } from './filter_gradient.js';
 import {gateText} from './gate.js';
 import {groupedText} from './grouped.js';
+import {groupedProductText} from './grouped_product.js';
 import {matmulText} from './matmul.js';
 import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
@@ -89,6 +90,10 @@ const BODIES = {
     pieces: [epilogueText, projectText, expandText, depthwiseProjectText, expandedPatch],
   },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
+  groupedProduct: {
+    bindings: [read('weights'), write('statistics')],
+    pieces: [epilogueText, groupedProductText],
+  },
   dense: {bindings: [read('weights')], pieces: [epilogueText, denseText]},
   join: {bindings: [read('weights'), read('scales')], pieces: [epilogueText, joinText]},
   merge: {bindings: [read('weights')], pieces: [epilogueText, mergeText]},

@@ -32,37 +32,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
 }
 `;
 
-/** Mean and squared deviations of each row over its channels, one thread a row: (mean, sum of squares, count, 0). */
-export const momentsText = /* wgsl */ `
-const C4 = (X_CHANNELS + 3u) / 4u;
-
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
-  let row = id.y * grid.x * WORKGROUP + id.x;
-  if (row >= M) { return; }
-  var total = vec4f(0.0);
-  for (var c4 = 0u; c4 < C4; c4++) { total += readX(row, c4); }
-  let mean = dot(total, vec4f(1.0)) / f32(X_CHANNELS);
-  var squares = 0.0;
-  for (var c4 = 0u; c4 < C4; c4++) {
-    let deviation = select(vec4f(0.0), readX(row, c4) - mean, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
-    squares += dot(deviation, deviation);
-  }
-  moments[row] = vec4f(mean, squares, f32(X_CHANNELS), 0.0);
-}
-`;
-
 /**
- * LayerNorm: LANES threads share a row, each with VECTORS of its groups of four channels in registers, and WORKGROUP / LANES
- * rows a workgroup. The squared deviations are taken from the mean, which cancels nothing.
+ * What normalizing and taking moments share: LANES threads share a row, each with VECTORS of its groups of four channels in registers,
+ * and WORKGROUP / LANES rows a workgroup. The squared deviations are taken from the mean, which cancels nothing. Sums over lanes go
+ * through workgroup memory: by subgroups they took 0.83 to 1.15 times as long on an H200 (benchmarks/NOTES.md).
  */
-export const normalizeText = /* wgsl */ `
+const rowsByLanes = /* wgsl */ `
 const C4 = (X_CHANNELS + 3u) / 4u;
 const ROWS = WORKGROUP / LANES;
 
 var<workgroup> parts: array<f32, WORKGROUP>;
-
-fn weight4(offset: u32, c4: u32) -> vec4f { return weights[offset / 4u + c4]; }
 
 fn live(value: vec4f, c4: u32) -> vec4f {
   return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(X_CHANNELS));
@@ -82,36 +61,67 @@ fn sumLanes(local: u32, value: f32) -> f32 {
   return total;
 }
 
+// Mean of a row and the sum of its squared deviations, which are left in 'values'.
+fn centre(row: u32, local: u32, values: ptr<function, array<vec4f, VECTORS>>) -> vec2f {
+  let lane = local % LANES;
+  var total = vec4f(0.0);
+  // unroll i < VECTORS
+  {
+    let c4 = lane + i * LANES;
+    (*values)[i] = vec4f(0.0);
+    if (c4 < C4) { (*values)[i] = readX(row, c4); }
+    total += (*values)[i];
+  }
+  let mean = sumLanes(local, dot(total, vec4f(1.0))) / f32(X_CHANNELS);
+  var squares = 0.0;
+  // unroll i < VECTORS
+  {
+    (*values)[i] = live((*values)[i] - mean, lane + i * LANES);
+    squares += dot((*values)[i], (*values)[i]);
+  }
+  return vec2f(mean, sumLanes(local, squares));
+}
+`;
+
+/** Mean and squared deviations of each row over its channels: (mean, sum of squares, count, 0). */
+export const momentsText =
+  rowsByLanes +
+  /* wgsl */ `
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let lane = local % LANES;
+  // A thread beyond the last row works on the last one: barriers need them all.
+  let own = (group.y * grid.x + group.x) * ROWS + local / LANES;
+  var values: array<vec4f, VECTORS>;
+  let found = centre(min(own, M - 1u), local, &values);
+  if (own < M && local % LANES == 0u) { moments[own] = vec4f(found, f32(X_CHANNELS), 0.0); }
+}
+`;
+
+/** LayerNorm. */
+export const normalizeText =
+  rowsByLanes +
+  /* wgsl */ `
+fn weight4(offset: u32, c4: u32) -> vec4f { return weights[offset / 4u + c4]; }
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
   // A thread beyond the last row works on the last one: barriers need them all.
   let own = (group.y * grid.x + group.x) * ROWS + local / LANES;
   let row = min(own, M - 1u);
   var values: array<vec4f, VECTORS>;
-  var total = vec4f(0.0);
-  // unroll i < VECTORS
-  {
-    let c4 = lane + i * LANES;
-    if (c4 < C4) { values[i] = readX(row, c4); }
-    total += values[i];
-  }
-  let mean = sumLanes(local, dot(total, vec4f(1.0))) / f32(X_CHANNELS);
-  var squares = 0.0;
-  // unroll i < VECTORS
-  {
-    values[i] = live(values[i] - mean, lane + i * LANES);
-    squares += dot(values[i], values[i]);
-  }
-  let scale = inverseSqrt(sumLanes(local, squares) / f32(X_CHANNELS) + EPSILON);
+  let scale = inverseSqrt(centre(row, local, &values).y / f32(X_CHANNELS) + EPSILON);
   if (own >= M) { return; }
   // unroll i < VECTORS
   {
-    let c4 = lane + i * LANES;
+    let c4 = local % LANES + i * LANES;
     if (c4 < C4) {
       var value = values[i] * scale;
       if (IS_AFFINE) { value = value * weight4(GAIN, c4) + weight4(OFFSET, c4); }
