@@ -7,6 +7,7 @@ import type {Ending, Lowering, Rows} from './lowering.js';
 import {matrixProduct} from './lower_matrix.js';
 import {fullConvolution, pointwiseProduct} from './lower_product.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
+import {reducing, sumsForGate} from './lower_statistics.js';
 
 export function pointwise(
   lowering: Lowering,
@@ -86,15 +87,16 @@ function depthwise(
   ending: Ending,
   into: BufferName | undefined,
 ): Rows {
-  const hasSums = ending.next?.op === 'gate';
+  const gate = ending.next?.op === 'gate' ? ending.next : undefined;
   const hasMoments = ending.next?.op === 'layernorm';
   const {expand} = rows;
   const tile = expand?.tile ?? lowering.tiling.depthwise({shape, stage});
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
-  const statistics = hasSums
-    ? lowering.scratchFor('sums', shape[0] * parts * divideUp(stage.channels, 4) * 4)
+  const sums = gate && sumsForGate(lowering, gate, shape, {tile, tiles: parts, blocks});
+  const statistics = sums
+    ? sums.buffer
     : hasMoments
       ? lowering.scratchFor('moments', m * blocks * 4)
       : 'unused';
@@ -111,8 +113,9 @@ function depthwise(
     ),
     ...lowering.ending(stage, ending, {}),
     ...(expand ? expandConstants(lowering, expand.stage, rows.channels) : {}),
-    HAS_SUMS: hasSums,
+    HAS_SUMS: sums !== undefined,
     SUM_PARTS: parts,
+    ...reducing(lowering, gate, sums?.gate, {tile, channels: stage.channels}),
     HAS_MOMENTS: hasMoments,
   };
   const expandMacs = expand ? elements(rows.shape) * rows.channels : 0;
@@ -130,7 +133,7 @@ function depthwise(
       into,
     },
   );
-  if (hasSums) return {...emitted, sums: {buffer: statistics, parts}};
+  if (sums) return {...emitted, sums};
   return hasMoments ? {...emitted, moments: {buffer: statistics, blocks}} : emitted;
 }
 

@@ -1,29 +1,25 @@
 /** What needs a whole map or a whole row first: gates, GRN and the moments of LayerNorm. */
-import type {GateStage, GrnStage, LayerNormStage} from '../../ops/index.js';
+import type {GateStage, GrnStage, LayerNormStage, Shape4D} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
+import {expandConstants, type GateTile, reduceConstants} from './gate_tiling.js';
+import {FLOAT_BYTES, gridOf, type Lowering, type PartialSums, type Rows} from './lowering.js';
+import {type DepthwiseTile, threadsOf} from './tiling.js';
 
 /** Of a thread of the gate, whose time is latency alone. */
 const LOADS_IN_FLIGHT = 8;
 
 export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferName {
   const c = rows.channels;
+  const problem = {batch: rows.shape[0], channels: c, reduced: stage.channels};
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
+  const tile = sums.gate ?? lowering.tiling.gate(problem);
   const bias = (side: 'Reduce' | 'Expand', columns: number): number =>
     stage.bias ? lowering.packer.vector(`gate${side}Bias`, columns) : 0;
-  const tile = lowering.tiling.gate({batch: rows.shape[0], channels: c, reduced: stage.channels});
-  return emitGate(lowering, rows, sums, {
+  const layers: Constants = {
     CHANNELS: c,
     REDUCED: stage.channels,
     ...tile,
-    IS_GRN: false,
-    GAIN: 0,
-    'EPSILON:f32': 0,
-    REDUCE_FILTER: lowering.packer.add(
-      {rows: c, columns: stage.channels},
-      {form: 'filter', filter: 'gateReduceFilter'},
-    ),
     EXPAND_FILTER: lowering.packer.add(
       {rows: stage.channels, columns: c},
       {form: 'filter', filter: 'gateExpandFilter'},
@@ -34,12 +30,65 @@ export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferNa
     ...lowering.slope('SLOPE', stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined, stage.channels),
     ...activationConstants('ACTIVATION', stage.activation),
     ...activationConstants('GATE', stage.gate),
+  };
+  if (tile.IS_REDUCED)
+    return emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expandConstants(tile, problem)});
+  return emitGate(lowering, 'gate', rows, sums, {
+    ...layers,
+    IS_GRN: false,
+    GAIN: 0,
+    'EPSILON:f32': 0,
+    REDUCE_FILTER: reduceFilter(lowering, c, stage.channels),
   });
+}
+
+/** Rows padded to fours, so that a vector of channels has four. */
+const reduceFilter = (lowering: Lowering, channels: number, reduced: number): number =>
+  lowering.packer.add(
+    {rows: channels, columns: reduced, padRows: true},
+    {form: 'filter', filter: 'gateReduceFilter'},
+  );
+
+interface SummedTiles {
+  readonly tile: DepthwiseTile;
+  /** Tiles of pixels, and blocks of channels. */
+  readonly tiles: number;
+  readonly blocks: number;
+}
+
+/** Where a depth-wise convolution leaves the sums for the gate behind it, and in which form. */
+export function sumsForGate(
+  lowering: Lowering,
+  stage: GateStage,
+  [batch, , , channels]: Shape4D,
+  {tile, tiles, blocks}: SummedTiles,
+): PartialSums {
+  const sums = {tiles, blocks, threads: threadsOf(tile)};
+  const gate = lowering.tiling.gate({batch, channels, reduced: stage.channels, sums});
+  const parts = gate.IS_REDUCED ? tiles * blocks : tiles;
+  const vectors = divideUp(gate.IS_REDUCED ? stage.channels : channels, 4);
+  return {buffer: lowering.scratchFor('sums', batch * parts * vectors * 4), parts, gate};
+}
+
+/** The constants by which a depth-wise kernel takes in a gate's first layer, or does not. */
+export function reducing(
+  lowering: Lowering,
+  stage: GateStage | undefined,
+  gate: GateTile | undefined,
+  {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
+): Constants {
+  if (!stage || !gate?.IS_REDUCED) return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
+  return {
+    IS_REDUCED: true,
+    REDUCED: stage.channels,
+    REDUCE_FILTER: reduceFilter(lowering, channels, stage.channels),
+    ...reduceConstants(threadsOf(tile), tile.LANES, stage.channels),
+  };
 }
 
 export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName {
   const gain = lowering.packer.vector(`${stage.name}Gain`, rows.channels);
-  return emitGate(lowering, rows, sumsOf(lowering, rows, true), {
+  return emitGate(lowering, 'gate', rows, sumsOf(lowering, rows, true), {
     CHANNELS: rows.channels,
     REDUCED: 4,
     ...lowering.tiling.gate({batch: rows.shape[0], channels: rows.channels, reduced: 4}),
@@ -60,19 +109,23 @@ export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName
 
 function emitGate(
   lowering: Lowering,
+  kernel: 'gate' | 'gateExpand',
   rows: Rows,
-  sums: {buffer: BufferName; parts: number},
+  sums: PartialSums,
   constants: Constants,
 ): BufferName {
   const [n, h, w] = rows.shape;
   const scales = lowering.scratchFor('scales', n * divideUp(rows.channels, 4) * 4);
-  const weights = rows.channels * 2 * Number(constants['REDUCED']);
+  const reduced = Number(constants['REDUCED']);
+  const isWhole = kernel === 'gate';
+  const weights = rows.channels * reduced * (isWhole ? 2 : 1);
+  const read = sums.parts * (isWhole ? rows.channels : reduced);
   lowering.dispatches.push({
-    kernel: 'gate',
+    kernel,
     constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT},
     buffers: {sums: sums.buffer, weights: 'weights', scales},
     workgroups: [n, Number(constants['SHARES']), 1],
-    cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * rows.channels * (sums.parts + 1) + weights)},
+    cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * (read + rows.channels) + weights)},
   });
   return scales;
 }
@@ -81,7 +134,7 @@ export function sumsOf(
   lowering: Lowering,
   rows: Rows,
   squared: boolean,
-): {buffer: BufferName; parts: number} {
+): PartialSums {
   const [n, h, w] = rows.shape;
   const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
   const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);

@@ -22,6 +22,7 @@ import {
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
+import type {GateTile} from './gate_tiling.js';
 import type {Vectors} from './lower_head.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import {type MatrixKernel, readsScalars, type RowKernel} from './wgsl/index.js';
@@ -40,7 +41,7 @@ export interface Rows {
   readonly rowOffset?: string;
   readonly norm?: {readonly moments: BufferName; readonly blocks: number; readonly stage: LayerNormStage};
   /** Sums over pixels the depth-wise kernel already took. */
-  readonly sums?: {readonly buffer: BufferName; readonly parts: number};
+  readonly sums?: PartialSums;
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
   /** These rows are to be expanded by a 1×1 convolution as they are read; 'shape' is that of the expansion. */
   readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
@@ -52,6 +53,13 @@ export interface Rows {
   readonly spread?: SpreadStage;
   /** The block's input is to be read behind these channels. */
   readonly joined?: boolean;
+}
+
+/** Of all channels; where the gate's tile says so, of squeezed ones. */
+export interface PartialSums {
+  readonly buffer: BufferName;
+  readonly parts: number;
+  readonly gate?: GateTile | undefined;
 }
 
 /** What stands behind a convolution and is finished by it. */

@@ -18,6 +18,7 @@ import {
   vectorSlopes,
 } from './filter_gradient.js';
 import {gateText} from './gate.js';
+import {gateExpandText} from './gate_expand.js';
 import {groupedText} from './grouped.js';
 import {matmulText} from './matmul.js';
 import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
@@ -125,6 +126,7 @@ export type KernelName =
   | `${RowKernel | GradientKernel}.${'vector' | 'scalar'}`
   | `${MatrixKernel}.${'float' | 'half'}`
   | 'gate'
+  | 'gateExpand'
   | 'mergeGradient'
   | 'pack';
 
@@ -180,6 +182,8 @@ const matrixKernels = (Object.keys(MATRIX_SOURCES) as MatrixKernel[]).flatMap((k
   matrixVariant(kernel, 'half'),
 ]);
 
+const GATE = [read('sums'), read('weights'), write('scales')];
+
 const packedSections = Array.from({length: PACKED_SECTIONS}, (_, i) => read(`w${i}Scalars`));
 
 export const KERNELS = Object.fromEntries<KernelText>([
@@ -188,5 +192,6 @@ export const KERNELS = Object.fromEntries<KernelText>([
   ...gradientKernels,
   ['mergeGradient', {bindings: [read('sumsScalars'), ...GRADIENT_SUMS], text: mergeGradientText}],
   ['pack', {bindings: [...packedSections, write('outScalars')], text: packText}],
-  ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
+  ['gate', {bindings: GATE, text: gateText}],
+  ['gateExpand', {bindings: GATE, text: gateExpandText}],
 ]) as Readonly<Record<KernelName, KernelText>>;
