@@ -15,7 +15,7 @@
  *
  * K is a multiple of four: the packed filter has zero rows where channels are not. Where the rows come from is said by one of the
  * texts of matmul_sources.ts: what of a row serves all steps (originOf), what of a group of four k serves all rows (tapOf), and what is
- * loaded for the two (readSource). Each thread stages the same rows at every step, so originOf is outside of the loop.
+ * loaded for the two (readSource, scaleOf). Each thread stages the same rows at every step, so originOf is outside of the loop.
  */
 export const matmulText = /* wgsl */ `
 const THREADS_M = TILE_M / THREAD_M;
@@ -38,6 +38,9 @@ const PATCHES_N = THREADS_N / PATCH_N;
 // What a team stages per step: pairs of vectors of the source, of two rows; vectors of the filter.
 const X_PAIRS = TILE_M / 2u * TILE_K4;
 const W_VECTORS = TILE_K * TILE_N4;
+// A gate's scales wait in registers beside the rows, and multiply them as both go into workgroup memory: as they are loaded, every step
+// would wait for the loads of the next.
+const SCALES = select(1u, X_LOADS * 2u, HAS_SCALES);
 
 var<workgroup> xTile: array<vec2f, SPLIT_K * TILE_K * X_STRIDE>;  // [team][TILE_K][TILE_M / 2 + 2]
 // [team][TILE_K][TILE_N / 4]; behind the last step the sums of all teams but the first, [team − 1][thread][THREAD_M][THREAD_N / 4]
@@ -48,19 +51,23 @@ fn filter4(base: u32, k: u32, n4: u32) -> vec4f {
   return weights[base + k * N4 + select(n4, min(n4, N4 - 1u), N4 % TILE_N4 != 0u)];
 }
 
-// Loads this thread's share of one step: pairs of rows of the source, [X_LOADS][2], and vectors of the filter.
+// Loads this thread's share of one step: pairs of rows of the source and their scales, [X_LOADS][2], and vectors of the filter.
 fn fetch(
   begin: vec3u,  // filter, k and n/4
   thread: u32,
   origins: ptr<function, array<Origin, X_LOADS * 2u>>,
   xNext: ptr<function, array<vec4f, X_LOADS * 2u>>,
+  scaleNext: ptr<function, array<vec4f, SCALES>>,
   wNext: ptr<function, array<vec4f, W_LOADS>>,
 ) {
   // unroll i < X_LOADS
   {
     let tap = tapOf(begin.y / 4u, (thread + i * TEAM) % TILE_K4);
-    (*xNext)[i * 2u] = readSource((*origins)[i * 2u], tap);
-    (*xNext)[i * 2u + 1u] = readSource((*origins)[i * 2u + 1u], tap);
+    // unroll second < 2
+    {
+      (*xNext)[i * 2u + second] = readSource((*origins)[i * 2u + second], tap);
+      if (HAS_SCALES) { (*scaleNext)[min(i * 2u + second, SCALES - 1u)] = scaleOf((*origins)[i * 2u + second], tap); }
+    }
   }
   // unroll i < W_LOADS
   {
@@ -102,8 +109,10 @@ fn main(
     }
   }
   var xNext: array<vec4f, X_LOADS * 2u>;
+  var scaleNext: array<vec4f, SCALES>;
   var wNext: array<vec4f, W_LOADS>;
-  fetch(vec3u(filterBase, (part * TEAM_STEPS * SPLIT_K + team) * TILE_K, n4Origin), thread, &origins, &xNext, &wNext);
+  let firstK = (part * TEAM_STEPS * SPLIT_K + team) * TILE_K;
+  fetch(vec3u(filterBase, firstK, n4Origin), thread, &origins, &xNext, &scaleNext, &wNext);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
     // unroll i < X_LOADS
@@ -111,9 +120,15 @@ fn main(
       let at = thread + i * TEAM;
       if (X_PAIRS % TEAM == 0u || at < X_PAIRS) {
         let slot = xBase + (at % TILE_K4) * 4u * X_STRIDE + at / TILE_K4;
+        var first = xNext[i * 2u];
+        var second = xNext[i * 2u + 1u];
+        if (HAS_SCALES) {
+          first *= scaleNext[min(i * 2u, SCALES - 1u)];
+          second *= scaleNext[min(i * 2u + 1u, SCALES - 1u)];
+        }
         // unroll c < 4
         {
-          xTile[slot + c * X_STRIDE] = vec2f(xNext[i * 2u][c], xNext[i * 2u + 1u][c]);
+          xTile[slot + c * X_STRIDE] = vec2f(first[c], second[c]);
         }
       }
     }
@@ -125,7 +140,7 @@ fn main(
     workgroupBarrier();
     // The last step loads once more what it has: a branch here costs more.
     let next = part * TEAM_STEPS + min(step, TEAM_STEPS - 1u);
-    fetch(vec3u(filterBase, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &origins, &xNext, &wNext);
+    fetch(vec3u(filterBase, (next * SPLIT_K + team) * TILE_K, n4Origin), thread, &origins, &xNext, &scaleNext, &wNext);
     // unroll k < TILE_K
     {
       var xReg: array<vec4f, THREAD_M / 4u>;

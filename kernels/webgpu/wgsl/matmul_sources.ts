@@ -1,7 +1,7 @@
 /**
  * Where wgsl/matmul.ts takes its rows from. Each source has originOf(row), what of a row serves every step along K;
  * tapOf(first4, lane), what of the group of four k at first4 + lane serves every row, where a step begins at first4;
- * readSource(origin, tap), the four values, zero beyond K; and filterOrigin(rowOrigin), where the filter of a tile's rows begins.
+ * readSource(origin, tap), the four values, zero beyond K; scaleOf(origin, tap), what a gate multiplies them by; and filterOrigin(rowOrigin), where the filter of a tile's rows begins.
  */
 
 const oneFilter = /* wgsl */ `
@@ -18,9 +18,12 @@ fn tapOf(first4: u32, lane: u32) -> Tap { return first4 + lane; }
 
 fn readSource(row: Origin, k4: Tap) -> vec4f {
   if (COVERED_K > K && k4 * 4u >= K) { return vec4f(0.0); }
-  var value = readX(row, k4);
-  if (HAS_SCALES) { value *= scales[(row / PIXELS) * (K / 4u) + k4]; }
-  return value;
+  return readX(row, k4);
+}
+
+fn scaleOf(row: Origin, k4: Tap) -> vec4f {
+  let image = select(row / PIXELS, 0u, M == PIXELS);
+  return scales[image * (K / 4u) + min(k4, K / 4u - 1u)];
 }
 `;
 
@@ -34,8 +37,10 @@ export const componentSource =
 fn filterOrigin(rowOrigin: u32) -> u32 { return FILTER / 4u + rowOrigin / COMPONENT_ROWS * (K * N4); }
 `;
 
-/** The origin of a row whose window may reach over the edges of the map. */
+/** The origin of a row whose window may reach over the edges of the map; behind a gate there is always a pointwise stage. */
 const windowOrigin = /* wgsl */ `
+fn scaleOf(origin: Origin, tap: Tap) -> vec4f { return vec4f(1.0); }
+
 struct Origin {
   base: i32,  // address of the window's first cell, which may lie before the map
   y: i32,
