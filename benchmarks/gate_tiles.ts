@@ -1,6 +1,6 @@
 /**
- * Squeeze-and-excite gates in each form and tile (kernels/webgpu/gate_tiling.ts): GPU time of the depth-wise convolution with
- * the gate behind it, for the gated blocks of EfficientNet-B0 and MobileNetV3-L; the scales of each compared first.
+ * Squeeze-and-excite gates in each form and tile (kernels/webgpu/gate_tiling.ts): GPU time from the depth-wise convolution
+ * to the end of the block, for the gated blocks of EfficientNet-B0 and MobileNetV3-L; the outputs are compared.
  *   node dist/benchmarks/gate_tiles.js [--batches=1,8,32] [--blocks=TEXT] [--every=1] [--seconds=50] [--out=FILE]
  * --blocks: only those with TEXT in their name. --every: of the tiles, each so many'th. No block is begun after --seconds.
  */
@@ -9,13 +9,16 @@ import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
+import {sameTile} from '../kernels/webgpu/candidates.js';
 import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {
   estimateGate,
   estimateReduce,
+  formOfGate,
   gateCandidates,
   type GateProblem,
   type GateTile,
+  isInProduct,
 } from '../kernels/webgpu/gate_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
@@ -68,21 +71,25 @@ interface Row {
   readonly tile: GateTile;
   readonly chosen: boolean;
   readonly microseconds: number;
-  /** Of the gate by itself. */
+  /** Of the gate by itself; 0 where it is no dispatch. */
   readonly gateMicroseconds: number;
   readonly estimate: number;
-  /** Largest difference of the scales from those of the first tile. */
+  /** Largest difference of the outputs from those of the first tile, relative to the largest. */
   readonly difference: number;
 }
 
 interface Candidate {
   readonly tile: GateTile;
   readonly plan: Plan;
-  /** The depth-wise convolution and the gate. */
+  /** From the depth-wise convolution on. */
   readonly dispatches: readonly Dispatch[];
 }
 
-function planWith(block: Block, input: Shape4D, tile?: GateTile): {plan: Plan; problem: GateProblem; tile: GateTile} {
+function planWith(
+  block: Block,
+  input: Shape4D,
+  tile?: GateTile,
+): {plan: Plan; problem: GateProblem; tile: GateTile} {
   let posed: GateProblem | undefined;
   let used: GateTile | undefined;
   const gate = (problem: GateProblem): GateTile => {
@@ -94,16 +101,18 @@ function planWith(block: Block, input: Shape4D, tile?: GateTile): {plan: Plan; p
   return {plan, problem: posed, tile: used};
 }
 
-function candidatesFor(block: Block, input: Shape4D): {problem: GateProblem; candidates: readonly Candidate[]} {
+function candidatesFor(
+  block: Block,
+  input: Shape4D,
+): {problem: GateProblem; candidates: readonly Candidate[]} {
   const {problem, tile: chosen} = planWith(block, input);
-  const isSame = (tile: GateTile): boolean =>
-    tile.WORKGROUP === chosen.WORKGROUP && tile.SHARES === chosen.SHARES && tile.IS_REDUCED === chosen.IS_REDUCED; // prettier-ignore
-  const others = gateCandidates(problem, limits).filter((tile) => !isSame(tile) && tile.WORKGROUP >= 64);
-  const tiles = [chosen, ...others.filter((_, at) => at % Number(values.every) === 0)];
+  const others = gateCandidates(problem, limits).filter((tile) => !sameTile({...tile}, {...chosen}));
+  const every = Number(values.every);
+  const tiles = [chosen, ...others.filter((tile, at) => at % every === 0 || isInProduct(tile))];
   const candidates = tiles.map((tile) => {
     const {plan} = planWith(block, input, tile);
-    const at = plan.dispatches.findIndex(({kernel}) => kernel.startsWith('gate'));
-    return {tile, plan, dispatches: plan.dispatches.slice(at - 1, at + 1)};
+    const at = plan.dispatches.findIndex(({constants}) => constants['HAS_SUMS'] === true);
+    return {tile, plan, dispatches: plan.dispatches.slice(at)};
   });
   return {problem, candidates};
 }
@@ -136,10 +145,13 @@ async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Ro
     const sequence = dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
     if (at === 0) await timer.microseconds(sequence, {samples: 3, milliseconds: 30});
     const microseconds = await timer.microseconds(sequence, {samples: 5, milliseconds: 1});
-    const gateMicroseconds = await timer.microseconds(sequence.slice(1), {samples: 3, milliseconds: 0.5});
-    const scales = await read(buffers.get(dispatches[1]?.buffers['scales'] ?? 'unused', 'scales'));
-    expected ??= scales;
-    const difference = scales.reduce((most, value, i) => Math.max(most, Math.abs(value - (expected?.[i] ?? NaN))), 0); // prettier-ignore
+    const gate = isInProduct(tile) ? [] : sequence.slice(1, 2);
+    const gateMicroseconds =
+      gate.length > 0 ? await timer.microseconds(gate, {samples: 3, milliseconds: 0.5}) : 0;
+    const out = await read(buffers.get('out', 'out'));
+    expected ??= out;
+    const largest = out.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
+    const difference = out.reduce((most, value, i) => Math.max(most, Math.abs(value - (expected?.[i] ?? NaN))), 0) / largest; // prettier-ignore
     const estimate = estimateGate(tile, problem, limits.processors) + estimateReduce(tile, problem, limits.processors); // prettier-ignore
     rows.push({block: block.name, problem, tile, chosen: at === 0, microseconds, gateMicroseconds, estimate, difference}); // prettier-ignore
     buffers.destroy();
@@ -148,18 +160,22 @@ async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Ro
 }
 
 const textOf = ({tile, microseconds, gateMicroseconds, chosen}: Row): string =>
-  `${chosen ? '*' : ''}${tile.IS_REDUCED ? 'reduced' : 'whole'} ${tile.WORKGROUP}×${tile.SHARES} ${microseconds.toFixed(2)} (${gateMicroseconds.toFixed(2)})`; // prettier-ignore
+  `${chosen ? '*' : ''}${formOfGate(tile)} ${isInProduct(tile) ? '' : `${tile.WORKGROUP}×${tile.SHARES} `}${microseconds.toFixed(2)} (${gateMicroseconds.toFixed(2)})`; // prettier-ignore
 
 const all: Row[] = [];
 for (const batch of values.batches.split(',').map(Number)) {
   for (const block of gated) {
     if (!block.name.includes(values.blocks) || performance.now() > deadline) continue;
     const [, h, w, c] = block.input;
-    const rows = [...(await measure(block, [batch, h, w, c]))].sort((a, b) => a.microseconds - b.microseconds);
+    const rows = [...(await measure(block, [batch, h, w, c]))].sort(
+      (a, b) => a.microseconds - b.microseconds,
+    );
     all.push(...rows);
     const worst = Math.max(...rows.map(({difference}) => difference));
-    const shown = rows.filter(({chosen, tile}, at) => at < 5 || chosen || tile === rows.find((one) => !one.tile.IS_REDUCED)?.tile); // prettier-ignore
-    console.log(`b${batch} ${block.name}: ${shown.map(textOf).join(' | ')} | difference ${worst.toExponential(1)}`);
+    const shown = rows.filter(({chosen, tile}, at) => at < 4 || chosen || tile === rows.find((one) => formOfGate(one.tile) === formOfGate(tile))?.tile); // prettier-ignore
+    console.log(
+      `b${batch} ${block.name}: ${shown.map(textOf).join(' | ')} | difference ${worst.toExponential(1)}`,
+    );
     if (values.out) writeFileSync(values.out, JSON.stringify({adapter, limits, rows: all}));
   }
 }

@@ -14,7 +14,7 @@ import {
 import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
-import {estimateGate, estimateReduce, gateCandidates} from './gate_tiling.js';
+import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
 import {
   apartMicroseconds,
   depthwiseCandidates,
@@ -209,7 +209,7 @@ const gate: TileRow<ProblemOf<'gate'>, TileOf<'gate'>> = {
   candidates: gateCandidates,
   estimate: (tile, problem, {device}) =>
     scaledFromH200(estimateGate(tile, problem, device.limits.processors), device),
-  formOf: ({IS_REDUCED}) => `${IS_REDUCED}`,
+  formOf: formOfGate,
   besides: (tile, problem, {device}) =>
     scaledFromH200(estimateReduce(tile, problem, device.limits.processors), device),
 };

@@ -1,8 +1,10 @@
 /**
- * How a squeeze-and-excite gate is made from a map's sums: all of it in one dispatch, or its first layer by the depth-wise kernel
- * that took the sums (wgsl/gate.ts, wgsl/gate_expand.ts). Either way it is a chain of loads, each of which waits for the last.
+ * How a squeeze-and-excite gate is made from a map's sums: all of it in one dispatch (wgsl/gate.ts), or its first layer by the
+ * depth-wise kernel that took the sums, and the second by a dispatch of its own or by the matrix product that is to be gated
+ * (wgsl/squeeze.ts). Any way it is a chain of loads, each of which waits for the last.
  */
 import {type Constants, divideUp, powerOfTwoUpTo} from '../plan.js';
+import {LAUNCH, matmulBytes, type MatmulProblem, matmulThreads, type MatmulTile} from './matmul_tiling.js';
 import type {DeviceLimits} from './tiling.js';
 
 export interface GateProblem {
@@ -11,6 +13,8 @@ export interface GateProblem {
   readonly reduced: number;
   /** Partial sums of an image, each of all channels, where the depth-wise kernel took them. */
   readonly sums?: DepthwiseSums;
+  /** The matrix product behind it, where that could make the scales for itself. */
+  readonly product?: GatedProduct;
 }
 
 /** By tiles of pixels and blocks of channels, a workgroup of so many threads each. */
@@ -20,23 +24,70 @@ export interface DepthwiseSums {
   readonly threads: number;
 }
 
+/** Its workgroups; of each the threads, the vectors of scales it wants, and the bytes of workgroup memory it takes without them. */
+export interface GatedProduct {
+  readonly workgroups: number;
+  readonly threads: number;
+  readonly vectors: number;
+  readonly bytes: number;
+}
+
 /** `SHARES` workgroups an image, each of which makes its share of the scales. */
-export interface GateTile {
+export interface GateDispatch {
   readonly WORKGROUP: number;
   readonly SHARES: number;
   /** Whether the depth-wise kernel leaves its part of the squeezed channels in the place of its channels' sums. */
   readonly IS_REDUCED: boolean;
 }
 
+/** No dispatch: the depth-wise kernel squeezes, and each workgroup of the product makes the scales it wants. */
+export interface GateInProduct {
+  readonly IN_PRODUCT: true;
+}
+
+export type GateTile = GateDispatch | GateInProduct;
+
+export const IN_PRODUCT: GateInProduct = {IN_PRODUCT: true};
+
+export const isInProduct = (tile: GateTile): tile is GateInProduct => 'IN_PRODUCT' in tile;
+export const isReduced = (tile: GateTile): boolean => isInProduct(tile) || tile.IS_REDUCED;
+export const formOfGate = (tile: GateTile): 'whole' | 'reduced' | 'in product' =>
+  isInProduct(tile) ? 'in product' : tile.IS_REDUCED ? 'reduced' : 'whole';
+
 const FLOAT_BYTES = 4;
 const VECTOR_BYTES = 16;
 /** Vectors of a filter that a thread asks for at once, beside the rest of what it holds. */
-const MOST_EARLY = 16;
+const MOST_EARLY = 24;
 const MOST_EARLY_LANES = 4;
 
+/** The product as a gate before it sees it; undefined where a workgroup's rows may be of several images. */
+export function gatedProduct(
+  tile: MatmulTile,
+  {m, n, k}: MatmulProblem,
+  pixels: number,
+): GatedProduct | undefined {
+  if (m !== pixels && pixels % tile.TILE_M !== 0) return undefined;
+  const split = tile.SPLIT_K * tile.PARTS;
+  const steps = divideUp(divideUp(k, tile.TILE_K), split);
+  return {
+    workgroups: divideUp(m, tile.TILE_M) * divideUp(n, tile.TILE_N) * tile.PARTS,
+    threads: matmulThreads(tile),
+    vectors: (steps * tile.SPLIT_K * tile.TILE_K) / 4,
+    bytes: matmulBytes(tile),
+  };
+}
+
+/** Threads of a workgroup that expands, and the vectors of scales it makes. */
+function expanding(tile: GateTile, {channels, product}: GateProblem): readonly [number, number] {
+  if (isInProduct(tile)) return [product?.threads ?? 0, product?.vectors ?? 1];
+  return [tile.WORKGROUP, divideUp(divideUp(channels, 4), tile.SHARES)];
+}
+
 /** Rows of the expanding filter that a thread multiplies, all of them on their way while the parts are added up. */
-const expandRows = ({WORKGROUP, SHARES}: GateTile, {channels, reduced}: GateProblem): number =>
-  divideUp(reduced, Math.floor(WORKGROUP / divideUp(divideUp(channels, 4), SHARES)));
+function expandRows(tile: GateTile, problem: GateProblem): number {
+  const [threads, vectors] = expanding(tile, problem);
+  return divideUp(problem.reduced, Math.floor(threads / vectors));
+}
 
 export const expandConstants = (tile: GateTile, problem: GateProblem): Constants => ({
   EXPAND_ROWS: expandRows(tile, problem),
@@ -48,18 +99,30 @@ export function reduceConstants(threads: number, lanes: number, reduced: number)
   return {REDUCE_EARLY: Math.min(MOST_EARLY_LANES, divideUp(lanes, teams))};
 }
 
-function isLegal(tile: GateTile, problem: GateProblem, limits: DeviceLimits): boolean {
-  const {channels, reduced, sums} = problem;
+function isLegalWhole(tile: GateDispatch, {channels, reduced}: GateProblem, limits: DeviceLimits): boolean {
   const [vectors, squeezed] = [divideUp(channels, 4), divideUp(reduced, 4)];
-  const memory = VECTOR_BYTES * (tile.WORKGROUP + squeezed + (tile.IS_REDUCED ? 0 : vectors));
-  // A thread at least for each vector of the squeezed channels.
-  const fits =
+  return (
+    // A thread at least for each vector of the squeezed channels.
     squeezed <= tile.WORKGROUP &&
     tile.WORKGROUP <= limits.maxComputeInvocationsPerWorkgroup &&
-    memory <= limits.maxComputeWorkgroupStorageSize;
-  if (!tile.IS_REDUCED) return fits && (tile.SHARES === 1 || vectors >= 8 * tile.SHARES);
-  const isWide = divideUp(vectors, tile.SHARES) <= tile.WORKGROUP;
-  return fits && isWide && sums !== undefined && squeezed <= sums.threads && expandRows(tile, problem) <= MOST_EARLY; // prettier-ignore
+    VECTOR_BYTES * (tile.WORKGROUP + squeezed + vectors) <= limits.maxComputeWorkgroupStorageSize &&
+    (tile.SHARES === 1 || vectors >= 8 * tile.SHARES)
+  );
+}
+
+function isLegalReduced(tile: GateTile, problem: GateProblem, limits: DeviceLimits): boolean {
+  const {reduced, sums, product} = problem;
+  const [threads, vectors] = expanding(tile, problem);
+  const squeezed = divideUp(reduced, 4);
+  const bytes = isInProduct(tile) ? (product?.bytes ?? Infinity) + VECTOR_BYTES * vectors : 0;
+  return (
+    sums !== undefined &&
+    squeezed <= Math.min(sums.threads, threads) &&
+    vectors <= threads &&
+    threads <= limits.maxComputeInvocationsPerWorkgroup &&
+    expandRows(tile, problem) <= MOST_EARLY &&
+    bytes + VECTOR_BYTES * (threads + squeezed) <= limits.maxComputeWorkgroupStorageSize
+  );
 }
 
 /** Vectors of scales a workgroup makes from parts that come reduced. */
@@ -75,7 +138,10 @@ export function gateCandidates(problem: GateProblem, limits: DeviceLimits): read
   const reduced = [64, 128, 256, 512].flatMap((WORKGROUP) =>
     [...shares].map((SHARES) => ({WORKGROUP, SHARES, IS_REDUCED: true})),
   );
-  return [...whole, ...reduced].filter((tile) => isLegal(tile, problem, limits));
+  return [
+    ...whole.filter((tile) => isLegalWhole(tile, problem, limits)),
+    ...[...reduced, IN_PRODUCT].filter((tile) => isLegalReduced(tile, problem, limits)),
+  ];
 }
 
 /**
@@ -91,33 +157,42 @@ const RATES = {
   fullThreads: 256,
 } as const;
 
-/** Bytes that a workgroup of the gate reads. */
-function bytesOf({SHARES, IS_REDUCED}: GateTile, {channels, reduced, sums}: GateProblem): number {
+/** Bytes that a workgroup reads for the gate. */
+function bytesOf(tile: GateTile, problem: GateProblem): number {
+  const {channels, reduced, sums} = problem;
   const {tiles = 1, blocks = 1} = sums ?? {};
-  const expand = (channels * reduced) / SHARES;
-  return FLOAT_BYTES * (expand + (IS_REDUCED ? tiles * blocks * reduced : channels * (reduced + tiles)));
+  const expand = 4 * expanding(tile, problem)[1] * reduced;
+  return FLOAT_BYTES * (expand + (isReduced(tile) ? tiles * blocks * reduced : channels * (reduced + tiles)));
 }
 
-/** Of the gate alone. */
-export function estimateGate(tile: GateTile, problem: GateProblem, processors: number): number {
-  const turns = divideUp(problem.batch * tile.SHARES, processors);
-  const rate = RATES.bytes * Math.min(1, tile.WORKGROUP / RATES.fullThreads);
-  return (tile.IS_REDUCED ? RATES.expand : RATES.whole) + (turns * bytesOf(tile, problem)) / rate;
+/** Of the gate alone, the launch included if there is one. */
+function gateMicroseconds(tile: GateTile, problem: GateProblem, processors: number): number {
+  const bytes = bytesOf(tile, problem);
+  const [threads] = expanding(tile, problem);
+  const workgroups = isInProduct(tile) ? (problem.product?.workgroups ?? 1) : problem.batch * tile.SHARES;
+  const read =
+    (divideUp(workgroups, processors) * bytes) / (RATES.bytes * Math.min(1, threads / RATES.fullThreads));
+  if (isInProduct(tile)) return RATES.expand + read;
+  return LAUNCH + (tile.IS_REDUCED ? RATES.expand : RATES.whole) + read;
 }
 
 /** What the tile adds to the depth-wise kernel before it. */
 export function estimateReduce(
-  {IS_REDUCED}: GateTile,
+  tile: GateTile,
   {batch, channels, reduced, sums}: GateProblem,
   processors: number,
 ): number {
-  if (!IS_REDUCED || !sums) return 0;
+  if (!isReduced(tile) || !sums) return 0;
   const turns = divideUp(batch * sums.tiles * sums.blocks, processors);
   return RATES.reduce + (turns * FLOAT_BYTES * divideUp(channels, sums.blocks) * reduced) / RATES.bytes;
 }
 
+/** Microseconds of the gate, less a launch. */
+export const estimateGate = (tile: GateTile, problem: GateProblem, processors: number): number =>
+  gateMicroseconds(tile, problem, processors) - LAUNCH;
+
 /** The gate in one dispatch. One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest. */
-function wholeTile({batch, channels, reduced}: GateProblem, limits: DeviceLimits): GateTile {
+function wholeTile({batch, channels, reduced}: GateProblem, limits: DeviceLimits): GateDispatch {
   return {
     // A map of few channels has many partial sums, which want threads, too.
     WORKGROUP: powerOfTwoUpTo(
@@ -133,8 +208,8 @@ export function gateTile(problem: GateProblem, limits: DeviceLimits): GateTile {
   const {processors} = limits;
   const rate = (tile: GateTile): number =>
     estimateGate(tile, problem, processors) + estimateReduce(tile, problem, processors);
-  let best = wholeTile(problem, limits);
+  let best: GateTile = wholeTile(problem, limits);
   for (const tile of gateCandidates(problem, limits))
-    if (tile.IS_REDUCED && rate(tile) < rate(best)) best = tile;
+    if (isReduced(tile) && rate(tile) < rate(best)) best = tile;
   return best;
 }

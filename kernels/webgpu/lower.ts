@@ -47,7 +47,13 @@ function lowerStages(lowering: Lowering, stages: readonly Stage[]): void {
     const last = after.length === (residual ? 1 : 0);
     const isConvolution = stage.op === 'pointwise' || stage.op === 'spatial';
     const shortcut = isConvolution && residual ? shortcutOf(lowering, residual) : undefined;
-    const ending: Ending = {scale, residual: isConvolution ? residual : undefined, shortcut, next: rest[0]};
+    const ending: Ending = {
+      scale,
+      residual: isConvolution ? residual : undefined,
+      shortcut,
+      next: rest[0],
+      afterNext: rest[1],
+    };
     const into = last && (isConvolution || after.length === 0) ? 'out' : undefined;
     rows = run ? run.lower(ending, into) : lowerStage(lowering, stage, rows, ending, into);
     if (isConvolution) at += (scale ? 1 : 0) + (residual ? 1 : 0);
@@ -80,7 +86,7 @@ function lowerStage(
         ? {...rows, norm: {...momentsOf(lowering, rows), stage}}
         : normalize(lowering, stage, rows, into);
     case 'gate':
-      return closeGate(lowering, {...rows, scales: gate(lowering, stage, rows)}, into);
+      return closeGate(lowering, {...rows, ...gate(lowering, stage, rows)}, into);
     case 'grn':
       return {...rows, scales: grn(lowering, stage, rows), rowOffset: `${stage.name}Offset`};
     case 'concat':

@@ -35,7 +35,7 @@ function expansion(
   {next, scale, residual}: Ending,
 ): Rows | undefined {
   if (next?.op !== 'spatial' || next.group !== 1 || next.channels !== stage.channels) return undefined;
-  if (rows.norm || rows.scales || rows.rowOffset || scale || residual) return undefined;
+  if (rows.norm || rows.scales || rows.gate || rows.rowOffset || scale || residual) return undefined;
   const [n, h, w] = rows.shape;
   const {shape} = windowOf(next, rows.shape);
   const tile = lowering.tiling.expandDepthwise({input: rows.shape, shape, stage: next});
@@ -94,7 +94,8 @@ function depthwise(
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
-  const sums = gate && sumsForGate(lowering, gate, shape, {tile, tiles: parts, blocks});
+  const sums =
+    gate && sumsForGate(lowering, gate, shape, {tile, tiles: parts, blocks, next: ending.afterNext});
   const statistics = sums
     ? sums.buffer
     : hasMoments

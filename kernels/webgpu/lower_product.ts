@@ -4,7 +4,7 @@ import {type BufferName, type Constants, divideUp, roundUp, type WeightValue} fr
 import {isWinograd} from './convolution_tiling.js';
 import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import {winograd} from './lower_winograd.js';
-import {loadsOf, type MatmulTile} from './tiling.js';
+import {loadsOf, type MatmulProblem, type MatmulTile} from './tiling.js';
 
 export interface Product {
   readonly rows: Rows;
@@ -16,15 +16,24 @@ export interface Product {
   readonly into: BufferName | undefined;
 }
 
+/** Of a pointwise stage over rows of that shape. */
+export const productProblem = (
+  stage: PointwiseStage,
+  [n, h, w, channels]: Shape4D,
+  hasNorm: boolean,
+): MatmulProblem => ({m: n * h * w, n: stage.channels, k: roundUp(channels, 4), canPart: !hasNorm});
+
 export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, product: Product): Rows {
   const {rows, shape} = product;
-  const problem = {
-    m: shape[0] * shape[1] * shape[2],
-    n: stage.channels,
-    k: roundUp(rows.channels, 4),
-    canPart: rows.norm === undefined,
-  };
-  return matmul(lowering, 'pointwise', stage, product, lowering.tiling.matmul(problem));
+  const [n, h, w] = shape;
+  const problem = productProblem(stage, [n, h, w, rows.channels], rows.norm !== undefined);
+  return matmul(
+    lowering,
+    rows.gate ? 'gatedPointwise' : 'pointwise',
+    stage,
+    product,
+    lowering.tiling.matmul(problem),
+  );
 }
 
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
@@ -39,7 +48,7 @@ export function fullConvolution(lowering: Lowering, stage: SpatialStage, product
 
 function matmul(
   lowering: Lowering,
-  kernel: 'pointwise' | 'convolution' | 'packedConvolution',
+  kernel: 'pointwise' | 'gatedPointwise' | 'convolution' | 'packedConvolution',
   stage: PointwiseStage | SpatialStage,
   {rows, shape, taps, constants: source, ending, into}: Product,
   tile: MatmulTile,
@@ -69,6 +78,7 @@ function matmul(
     FILTER: lowering.packer.add({...section, columns: n, padRows: true}, filter),
     ...(isParted ? bareEnding(lowering, n) : own),
     HAS_SCALES: rows.scales !== undefined,
+    ...rows.gate?.constants,
     PIXELS: rows.shape[1] * rows.shape[2],
     HAS_NORM: rows.norm !== undefined,
     NORM_BLOCKS: rows.norm?.blocks ?? 1,
@@ -77,7 +87,10 @@ function matmul(
       ? lowering.packer.add({rows: rows.channels, columns: n}, {...filter, form: 'columnsums'})
       : 0,
   };
-  const buffers = {scales: rows.scales ?? 'unused', norms: rows.norm?.moments ?? 'unused'} as const;
+  const buffers = {
+    scales: rows.scales ?? rows.gate?.sums ?? 'unused',
+    norms: rows.norm?.moments ?? 'unused',
+  } as const;
   const [across, down] = gridOf(m, tile.TILE_M);
   const shared = {
     constants,

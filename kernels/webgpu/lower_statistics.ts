@@ -1,45 +1,71 @@
 /** What needs a whole map or a whole row first: gates, GRN and the moments of LayerNorm. */
-import type {GateStage, GrnStage, LayerNormStage, Shape4D} from '../../ops/index.js';
+import type {GateStage, GrnStage, LayerNormStage, Shape4D, Stage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {expandConstants, type GateTile, reduceConstants} from './gate_tiling.js';
+import {
+  expandConstants,
+  gatedProduct,
+  type GatedProduct,
+  type GateProblem,
+  type GateTile,
+  isInProduct,
+  isReduced,
+  reduceConstants,
+} from './gate_tiling.js';
+import {productProblem} from './lower_product.js';
 import {FLOAT_BYTES, gridOf, type Lowering, type PartialSums, type Rows} from './lowering.js';
 import {type DepthwiseTile, threadsOf} from './tiling.js';
 
 /** Of a thread of the gate, whose time is latency alone. */
 const LOADS_IN_FLIGHT = 8;
 
-export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferName {
+/** What the rows are to be multiplied by: scales, or a gate that the product behind it makes. */
+export function gate(lowering: Lowering, stage: GateStage, rows: Rows): Pick<Rows, 'scales' | 'gate'> {
   const c = rows.channels;
-  const problem = {batch: rows.shape[0], channels: c, reduced: stage.channels};
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
+  const problem = sums.problem ?? {batch: rows.shape[0], channels: c, reduced: stage.channels};
   const tile = sums.gate ?? lowering.tiling.gate(problem);
+  const layers = {...layerConstants(lowering, stage, c), ...tile};
+  const inFlight = {SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT};
+  if (isInProduct(tile))
+    return {
+      gate: {sums: sums.buffer, constants: {...layers, ...expandConstants(tile, problem), ...inFlight}},
+    };
+  if (tile.IS_REDUCED)
+    return {scales: emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expandConstants(tile, problem)})}; // prettier-ignore
+  return {
+    scales: emitGate(lowering, 'gate', rows, sums, {
+      ...layers,
+      IS_GRN: false,
+      GAIN: 0,
+      'EPSILON:f32': 0,
+      REDUCE_FILTER: reduceFilter(lowering, c, stage.channels),
+    }),
+  };
+}
+
+/** All but the filter of the first layer. */
+function layerConstants(lowering: Lowering, stage: GateStage, channels: number): Constants {
   const bias = (side: 'Reduce' | 'Expand', columns: number): number =>
     stage.bias ? lowering.packer.vector(`gate${side}Bias`, columns) : 0;
-  const layers: Constants = {
-    CHANNELS: c,
+  return {
+    CHANNELS: channels,
     REDUCED: stage.channels,
-    ...tile,
     EXPAND_FILTER: lowering.packer.add(
-      {rows: stage.channels, columns: c},
+      {rows: stage.channels, columns: channels},
       {form: 'filter', filter: 'gateExpandFilter'},
     ),
-    HAS_BIAS: stage.bias,
+    HAS_GATE_BIAS: stage.bias,
     REDUCE_BIAS: bias('Reduce', stage.channels),
-    EXPAND_BIAS: bias('Expand', c),
-    ...lowering.slope('SLOPE', stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined, stage.channels),
-    ...activationConstants('ACTIVATION', stage.activation),
+    EXPAND_BIAS: bias('Expand', channels),
+    ...lowering.slope(
+      'SQUEEZE_SLOPE',
+      stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined,
+      stage.channels,
+    ),
+    ...activationConstants('SQUEEZE_ACTIVATION', stage.activation),
     ...activationConstants('GATE', stage.gate),
   };
-  if (tile.IS_REDUCED)
-    return emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expandConstants(tile, problem)});
-  return emitGate(lowering, 'gate', rows, sums, {
-    ...layers,
-    IS_GRN: false,
-    GAIN: 0,
-    'EPSILON:f32': 0,
-    REDUCE_FILTER: reduceFilter(lowering, c, stage.channels),
-  });
 }
 
 /** Rows padded to fours, so that a vector of channels has four. */
@@ -54,20 +80,41 @@ interface SummedTiles {
   /** Tiles of pixels, and blocks of channels. */
   readonly tiles: number;
   readonly blocks: number;
+  /** The stage behind the gate. */
+  readonly next: Stage | undefined;
 }
 
 /** Where a depth-wise convolution leaves the sums for the gate behind it, and in which form. */
 export function sumsForGate(
   lowering: Lowering,
   stage: GateStage,
-  [batch, , , channels]: Shape4D,
-  {tile, tiles, blocks}: SummedTiles,
+  shape: Shape4D,
+  {tile, tiles, blocks, next}: SummedTiles,
 ): PartialSums {
-  const sums = {tiles, blocks, threads: threadsOf(tile)};
-  const gate = lowering.tiling.gate({batch, channels, reduced: stage.channels, sums});
-  const parts = gate.IS_REDUCED ? tiles * blocks : tiles;
-  const vectors = divideUp(gate.IS_REDUCED ? stage.channels : channels, 4);
-  return {buffer: lowering.scratchFor('sums', batch * parts * vectors * 4), parts, gate};
+  const [batch, , , channels] = shape;
+  const product = productBehind(lowering, shape, next);
+  const problem: GateProblem = {
+    batch,
+    channels,
+    reduced: stage.channels,
+    sums: {tiles, blocks, threads: threadsOf(tile)},
+    ...(product ? {product} : {}),
+  };
+  const gate = lowering.tiling.gate(problem);
+  const parts = isReduced(gate) ? tiles * blocks : tiles;
+  const vectors = divideUp(isReduced(gate) ? stage.channels : channels, 4);
+  return {buffer: lowering.scratchFor('sums', batch * parts * vectors * 4), parts, gate, problem};
+}
+
+/** The product of a pointwise stage behind a gate; those on subgroup matrices stage their rows another way. */
+function productBehind(
+  lowering: Lowering,
+  [n, h, w, channels]: Shape4D,
+  next: Stage | undefined,
+): GatedProduct | undefined {
+  if (next?.op !== 'pointwise' || lowering.tiling.half?.matrix) return undefined;
+  const problem = productProblem(next, [n, h, w, channels], false);
+  return gatedProduct(lowering.tiling.matmul(problem), problem, h * w);
 }
 
 /** The constants by which a depth-wise kernel takes in a gate's first layer, or does not. */
@@ -77,7 +124,8 @@ export function reducing(
   gate: GateTile | undefined,
   {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
 ): Constants {
-  if (!stage || !gate?.IS_REDUCED) return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
+  if (!stage || !gate || !isReduced(gate))
+    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
   return {
     IS_REDUCED: true,
     REDUCED: stage.channels,
@@ -88,10 +136,11 @@ export function reducing(
 
 export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName {
   const gain = lowering.packer.vector(`${stage.name}Gain`, rows.channels);
+  const problem = {batch: rows.shape[0], channels: rows.channels, reduced: 4};
   return emitGate(lowering, 'gate', rows, sumsOf(lowering, rows, true), {
     CHANNELS: rows.channels,
     REDUCED: 4,
-    ...lowering.tiling.gate({batch: rows.shape[0], channels: rows.channels, reduced: 4}),
+    ...lowering.tiling.gate(problem),
     SHARES: 1,
     IS_GRN: true,
     GAIN: gain,
@@ -99,10 +148,10 @@ export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName
     ...Object.fromEntries(
       ['REDUCE_FILTER', 'EXPAND_FILTER', 'REDUCE_BIAS', 'EXPAND_BIAS'].map((name) => [name, 0]),
     ),
-    HAS_BIAS: false,
-    HAS_SLOPE: false,
-    SLOPE: 0,
-    ...activationConstants('ACTIVATION', {fn: 'linear'}),
+    HAS_GATE_BIAS: false,
+    HAS_SQUEEZE_SLOPE: false,
+    SQUEEZE_SLOPE: 0,
+    ...activationConstants('SQUEEZE_ACTIVATION', {fn: 'linear'}),
     ...activationConstants('GATE', {fn: 'linear'}),
   });
 }
@@ -130,11 +179,7 @@ function emitGate(
   return scales;
 }
 
-export function sumsOf(
-  lowering: Lowering,
-  rows: Rows,
-  squared: boolean,
-): PartialSums {
+export function sumsOf(lowering: Lowering, rows: Rows, squared: boolean): PartialSums {
   const [n, h, w] = rows.shape;
   const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
   const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);

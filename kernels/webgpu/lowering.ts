@@ -22,7 +22,7 @@ import {
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
-import type {GateTile} from './gate_tiling.js';
+import type {GateProblem, GateTile} from './gate_tiling.js';
 import type {Vectors} from './lower_head.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import {type MatrixKernel, readsScalars, type RowKernel} from './wgsl/index.js';
@@ -37,6 +37,7 @@ export interface Rows {
   readonly isHalf?: boolean;
   /** Per-image, per-channel factors, from a gate or GRN. */
   readonly scales?: BufferName;
+  readonly gate?: PendingGate;
   /** GRN's offset, which the next filter multiplies. */
   readonly rowOffset?: string;
   readonly norm?: {readonly moments: BufferName; readonly blocks: number; readonly stage: LayerNormStage};
@@ -60,6 +61,13 @@ export interface PartialSums {
   readonly buffer: BufferName;
   readonly parts: number;
   readonly gate?: GateTile | undefined;
+  readonly problem?: GateProblem | undefined;
+}
+
+/** A gate that the matrix product behind it makes: its parts' sums of squeezed channels, and what wgsl/squeeze.ts wants to know. */
+export interface PendingGate {
+  readonly sums: BufferName;
+  readonly constants: Constants;
 }
 
 /** What stands behind a convolution and is finished by it. */
@@ -67,8 +75,9 @@ export interface Ending {
   readonly scale?: Stage | undefined;
   readonly residual?: ResidualStage | undefined;
   readonly shortcut?: Rows | undefined;
-  /** The stage that follows, which may want statistics. */
+  /** The stage that follows, which may want statistics, and the one behind it. */
   readonly next?: Stage | undefined;
+  readonly afterNext?: Stage | undefined;
 }
 
 export const FLOAT_BYTES = 4;

@@ -84,15 +84,20 @@ export const MATMUL_TILES: readonly RatedTile[] = [
 
 export const FLOAT_BYTES = 4;
 
-export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
-  const invocations = (t.TILE_M / t.THREAD_M) * (t.TILE_N / t.THREAD_N) * t.SPLIT_K;
+/** Of a workgroup. */
+export const matmulThreads = (t: MatmulTile): number =>
+  (t.TILE_M / t.THREAD_M) * (t.TILE_N / t.THREAD_N) * t.SPLIT_K;
+
+/** Of workgroup memory. */
+export function matmulBytes(t: MatmulTile): number {
   const source = t.SPLIT_K * t.TILE_K * (t.TILE_M + 4);
   const filter = Math.max(t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
-  return (
-    invocations <= limits.maxComputeInvocationsPerWorkgroup &&
-    FLOAT_BYTES * (source + filter) <= limits.maxComputeWorkgroupStorageSize
-  );
+  return FLOAT_BYTES * (source + filter);
 }
+
+export const matmulIsLegal = (t: MatmulTile, limits: DeviceLimits): boolean =>
+  matmulThreads(t) <= limits.maxComputeInvocationsPerWorkgroup &&
+  matmulBytes(t) <= limits.maxComputeWorkgroupStorageSize;
 
 /** Microseconds until a dispatch that waited for the one before it has begun. */
 export const LAUNCH = 2;

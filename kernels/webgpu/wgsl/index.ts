@@ -21,11 +21,12 @@ import {gateText} from './gate.js';
 import {gateExpandText} from './gate_expand.js';
 import {groupedText} from './grouped.js';
 import {matmulText} from './matmul.js';
-import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
+import {componentSource, gatedSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {PACKED_SECTIONS, packText} from './pack.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
+import {squeezeText} from './squeeze.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
@@ -44,6 +45,10 @@ const BODIES = {
   pointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, rowMomentsText, pixelSource, matmulText],
+  },
+  gatedPointwise: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, squeezeText, gatedSource, matmulText],
   },
   convolution: {
     bindings: [read('weights'), read('scales'), read('norms')],
@@ -193,5 +198,5 @@ export const KERNELS = Object.fromEntries<KernelText>([
   ['mergeGradient', {bindings: [read('sumsScalars'), ...GRADIENT_SUMS], text: mergeGradientText}],
   ['pack', {bindings: [...packedSections, write('outScalars')], text: packText}],
   ['gate', {bindings: GATE, text: gateText}],
-  ['gateExpand', {bindings: GATE, text: gateExpandText}],
+  ['gateExpand', {bindings: GATE, text: [squeezeText, gateExpandText].join('\n')}],
 ]) as Readonly<Record<KernelName, KernelText>>;
