@@ -143,7 +143,7 @@ async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Ro
   for (const [at, {tile, plan, dispatches}] of candidates.entries()) {
     const buffers = new PlanBuffers(device, plan, {weights: packOnHost(plan.weights, weights)});
     const sequence = dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
-    if (at === 0) await timer.microseconds(sequence, {samples: 3, milliseconds: 30});
+    if (at === 0) await timer.microseconds(sequence, {samples: 3, milliseconds: 40});
     const microseconds = await timer.microseconds(sequence, {samples: 5, milliseconds: 1});
     const gate = isInProduct(tile) ? [] : sequence.slice(1, 2);
     const gateMicroseconds =

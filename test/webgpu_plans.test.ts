@@ -2,6 +2,8 @@
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import {headerOf, keyOf} from '../kernels/webgpu/compile.js';
+import {H200} from '../kernels/webgpu/device_model.js';
+import {explainBlock} from '../kernels/webgpu/explain.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   MATMUL_TILES,
@@ -14,7 +16,7 @@ import {unroll} from '../kernels/webgpu/unroll.js';
 import {packByKernel} from '../kernels/webgpu/pack_weights.js';
 import {packOnDevice, packOnHost} from '../kernels/webgpu/weights.js';
 import {BLOCK_SPECS, traceBlock} from '../ops/index.js';
-import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {seededTensors} from './support/random.js';
@@ -68,6 +70,34 @@ describe('WebGPU plans', () => {
     expect(dispatches.map(({kernel}) => kernel)).toEqual(['expandDepthwiseProject.vector']);
     expect(dispatches[0]?.buffers['residual']).toBe('x');
     expect(dispatches[0]?.constants['HAS_RESIDUAL']).toBe(true);
+  });
+
+  // Channels, squeezed channels, map, batch.
+  const GATES = [
+    ['in one dispatch of its own, where each workgroup would read much of its first layer', [960, 240, 56, 16], ['depthwise.vector', 'gate', 'pointwise.vector']],
+    ['with its first layer in the convolution before it', [1152, 48, 7, 1], ['depthwise.vector', 'gateExpand', 'pointwise.vector']],
+    ['in no dispatch, where the product behind it has few workgroups and its weights are few', [144, 6, 28, 1], ['depthwise.vector', 'gatedPointwise.vector']],
+    ['not in a product whose workgroups hold rows of several images', [144, 6, 7, 3], ['depthwise.vector', 'gateExpand', 'pointwise.vector']],
+  ] as const; // prettier-ignore
+  for (const [name, [channels, reduced, size, batch], kernels] of GATES) {
+    it(`take a gate ${name}`, () => {
+      const stages = [
+        spatialStage('spatial', {kernel: 3, group: 1, channels, activation: 'swish'}),
+        gateStage(reduced),
+        pointwiseStage('project', 40),
+      ];
+      const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages}, [batch, size, size, channels], tilingFor(H200.limits)); // prettier-ignore
+      expect(dispatches.map(({kernel}) => kernel).filter((kernel) => kernel !== 'merge.vector')).toEqual([...kernels]); // prettier-ignore
+    });
+  }
+
+  it('explain a product that makes a gate by the product’s tile, the gate’s work counted', () => {
+    const stages = [spatialStage('spatial', {kernel: 3, group: 1, channels: 144}), gateStage(6), pointwiseStage('project', 40)]; // prettier-ignore
+    const {dispatches} = explainBlock({kind: 'BlockMBConv', stages}, [1, 28, 28, 144], {device: H200});
+    const last = dispatches.at(-1);
+    expect(last?.kernel).toBe('gatedPointwise.vector');
+    expect(last && last.choice.by === 'planner' && last.choice.tile['TILE_M']).toBeGreaterThan(0);
+    expect(last?.operations).toBeGreaterThan(2 * 28 * 28 * 144 * 40);
   });
 
   it('stay within the limits of every device, for maps of any size', () => {

@@ -145,17 +145,24 @@ export function gateCandidates(problem: GateProblem, limits: DeviceLimits): read
 }
 
 /**
- * Microseconds of an H200's processors: a chain of loads, then what a processor reads, the workgroups that share one after another.
+ * Microseconds on an H200, fitted to 342 tiles of the gates of EfficientNet-B0 and MobileNetV3-L at batches 8 and 32
+ * (benchmarks/gate_tiles.ts): mean error 6 %. A dispatch takes `start`, launch included; then of each workgroup that a
+ * processor makes one after another `thread` a thread and a byte's share of `bytes` a microsecond; and of each of a thread's loads `load`.
  */
-const RATES = {
-  /** Latency of the whole gate, of one that expands alone, and what reducing adds to the depth-wise kernel. */
-  whole: 2.5,
-  expand: 0.8,
-  reduce: 0.4,
-  /** Bytes a microsecond that one processor reads from the cache; of few threads, less. */
-  bytes: 80e3,
-  fullThreads: 256,
-} as const;
+interface Rates {
+  readonly start: number;
+  readonly bytes: number;
+  readonly thread: number;
+  readonly load: number;
+}
+
+const WHOLE: Rates = {start: 4.03, bytes: 730e3, thread: 0.99 / 256, load: 0.059};
+const REDUCED: Rates = {start: 3.5, bytes: 160e3, thread: 0.24 / 256, load: 0};
+const IN_ONE: Rates = {start: 1, bytes: 160e3, thread: 0.24 / 256, load: 0};
+/** What reducing adds to the depth-wise kernel: latency, and bytes a microsecond of one processor. */
+const REDUCING = {start: 0.4, bytes: 80e3} as const;
+
+const ratesOf = (tile: GateTile): Rates => (isInProduct(tile) ? IN_ONE : tile.IS_REDUCED ? REDUCED : WHOLE);
 
 /** Bytes that a workgroup reads for the gate. */
 function bytesOf(tile: GateTile, problem: GateProblem): number {
@@ -165,15 +172,15 @@ function bytesOf(tile: GateTile, problem: GateProblem): number {
   return FLOAT_BYTES * (expand + (isReduced(tile) ? tiles * blocks * reduced : channels * (reduced + tiles)));
 }
 
-/** Of the gate alone, the launch included if there is one. */
-function gateMicroseconds(tile: GateTile, problem: GateProblem, processors: number): number {
+/** Microseconds of the gate, less a launch. */
+export function estimateGate(tile: GateTile, problem: GateProblem, processors: number): number {
+  const {start, bytes: rate, thread, load} = ratesOf(tile);
   const bytes = bytesOf(tile, problem);
   const [threads] = expanding(tile, problem);
   const workgroups = isInProduct(tile) ? (problem.product?.workgroups ?? 1) : problem.batch * tile.SHARES;
-  const read =
-    (divideUp(workgroups, processors) * bytes) / (RATES.bytes * Math.min(1, threads / RATES.fullThreads));
-  if (isInProduct(tile)) return RATES.expand + read;
-  return LAUNCH + (tile.IS_REDUCED ? RATES.expand : RATES.whole) + read;
+  const turns = divideUp(workgroups, processors);
+  const loads = bytes / (VECTOR_BYTES * threads);
+  return start - LAUNCH + turns * (bytes / rate + thread * threads) + load * loads;
 }
 
 /** What the tile adds to the depth-wise kernel before it. */
@@ -184,12 +191,9 @@ export function estimateReduce(
 ): number {
   if (!isReduced(tile) || !sums) return 0;
   const turns = divideUp(batch * sums.tiles * sums.blocks, processors);
-  return RATES.reduce + (turns * FLOAT_BYTES * divideUp(channels, sums.blocks) * reduced) / RATES.bytes;
+  const bytes = FLOAT_BYTES * divideUp(channels, sums.blocks) * reduced;
+  return REDUCING.start + (turns * bytes) / REDUCING.bytes;
 }
-
-/** Microseconds of the gate, less a launch. */
-export const estimateGate = (tile: GateTile, problem: GateProblem, processors: number): number =>
-  gateMicroseconds(tile, problem, processors) - LAUNCH;
 
 /** The gate in one dispatch. One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest. */
 function wholeTile({batch, channels, reduced}: GateProblem, limits: DeviceLimits): GateDispatch {

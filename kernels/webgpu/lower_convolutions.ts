@@ -3,6 +3,7 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
+import {isReduced} from './gate_tiling.js';
 import type {Ending, Lowering, Rows} from './lowering.js';
 import {matrixProduct} from './lower_matrix.js';
 import {fullConvolution, pointwiseProduct} from './lower_product.js';
@@ -120,6 +121,7 @@ function depthwise(
     HAS_MOMENTS: hasMoments,
   };
   const expandMacs = expand ? elements(rows.shape) * rows.channels : 0;
+  const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
   const emitted = lowering.emit(
     expand ? 'expandDepthwise' : 'depthwise',
     {...rows, expand: undefined},
@@ -128,8 +130,8 @@ function depthwise(
       constants,
       buffers: {statistics},
       workgroups: [parts, blocks, shape[0]],
-      macs: elements(shape) * taps + expandMacs,
-      weights: (taps + (expand ? rows.channels : 0)) * stage.channels,
+      macs: elements(shape) * taps + expandMacs + shape[0] * parts * stage.channels * reduced,
+      weights: (taps + (expand ? rows.channels : 0) + reduced) * stage.channels,
       ending,
       into,
     },

@@ -96,8 +96,9 @@ function matmul(
     constants,
     buffers,
     workgroups: [across, divideUp(n, tile.TILE_N) * tile.PARTS, down] as const,
-    macs: m * n * k,
-    weights: k * n,
+    // Each workgroup makes its part of the scales anew.
+    macs: m * n * k + divideUp(m, tile.TILE_M) * divideUp(n, tile.TILE_N) * (rows.gate?.weights ?? 0),
+    weights: k * n + (rows.gate?.weights ?? 0),
   };
   if (!isParted) return lowering.emit(kernel, rows, shape, {...shared, ending, into});
   const [images, height, width] = shape;

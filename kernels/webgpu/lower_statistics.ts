@@ -25,14 +25,13 @@ export function gate(lowering: Lowering, stage: GateStage, rows: Rows): Pick<Row
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
   const problem = sums.problem ?? {batch: rows.shape[0], channels: c, reduced: stage.channels};
   const tile = sums.gate ?? lowering.tiling.gate(problem);
-  const layers = {...layerConstants(lowering, stage, c), ...tile};
-  const inFlight = {SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT};
-  if (isInProduct(tile))
-    return {
-      gate: {sums: sums.buffer, constants: {...layers, ...expandConstants(tile, problem), ...inFlight}},
-    };
-  if (tile.IS_REDUCED)
-    return {scales: emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expandConstants(tile, problem)})}; // prettier-ignore
+  const layers: Constants = {...layerConstants(lowering, stage, c), ...tile};
+  const expand = isReduced(tile) ? expandConstants(tile, problem) : {};
+  if (isInProduct(tile)) {
+    const constants = {...layers, ...expand, SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT};
+    return {gate: {sums: sums.buffer, constants, weights: c * stage.channels}};
+  }
+  if (tile.IS_REDUCED) return {scales: emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expand})};
   return {
     scales: emitGate(lowering, 'gate', rows, sums, {
       ...layers,
@@ -125,9 +124,10 @@ export function reducing(
   {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
 ): Constants {
   if (!stage || !gate || !isReduced(gate))
-    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
+    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0, REDUCE_FIRST: false};
   return {
     IS_REDUCED: true,
+    REDUCE_FIRST: false,
     REDUCED: stage.channels,
     REDUCE_FILTER: reduceFilter(lowering, channels, stage.channels),
     ...reduceConstants(threadsOf(tile), tile.LANES, stage.channels),

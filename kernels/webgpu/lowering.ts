@@ -68,6 +68,8 @@ export interface PartialSums {
 export interface PendingGate {
   readonly sums: BufferName;
   readonly constants: Constants;
+  /** Elements of the second layer's filter. */
+  readonly weights: number;
 }
 
 /** What stands behind a convolution and is finished by it. */

@@ -66,6 +66,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let stripX = (strip % STRIPS_X) * STRIP_W;
   let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);  // of the tile's input
   prepare(image, origin, c4, local);
+  let r4 = local % REDUCED4;
+  let team = local / REDUCED4;
+  var rows: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
+  if (REDUCE_FIRST) {
+    // unroll i < REDUCE_EARLY * 4
+    {
+      rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
+    }
+  }
 
   var acc: array<vec4f, STRIP_PIXELS>;  // [STRIP_H][STRIP_W]
   let tapColumn = FILTER / 4u + min(c4, C4 - 1u);
@@ -94,13 +103,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
   }
 
-  // On their way from memory while the outputs are finished.
-  let r4 = local % REDUCED4;
-  let team = local / REDUCED4;
-  var rows: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
-  // unroll i < REDUCE_EARLY * 4
-  {
-    rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
+  if (!REDUCE_FIRST) {
+    // unroll i < REDUCE_EARLY * 4
+    {
+      rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
+    }
   }
 
   var sum = vec4f(0.0);
