@@ -1,7 +1,8 @@
 /**
  * From a block's stages to dispatches. Each convolution is one dispatch that takes in what stands before it (LayerNorm, gate)
  * and finishes what stands behind it (bias, activation, layer scale, residual); a gate's sums and a LayerNorm's moments are
- * taken by the dispatch that made the map, where it can. Where the tiling finds it faster, a run of them is one dispatch.
+ * taken by the dispatch that made the map, where it can. Where the tiling finds it faster, a run of them is one dispatch, and the
+ * layers of a gate are made by the dispatches before and behind it.
  */
 import {type Block, type ResidualStage, type ShortcutStage, type Stage, traceBlock} from '../../ops/index.js';
 import type {BufferName, Plan} from '../plan.js';
