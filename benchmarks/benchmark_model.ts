@@ -64,7 +64,10 @@ export function seeded(seed: number): () => number {
 }
 
 /** Pixel values 0..255 for int32, 0..1 for float32. */
-export function randomInput({shape, dtype}: BenchmarkModel, seed: number): Float32Array | Int32Array {
+export function randomInput(
+  {shape, dtype}: Pick<BenchmarkModel, 'shape' | 'dtype'>,
+  seed: number,
+): Float32Array | Int32Array {
   const random = seeded(seed);
   const length = tf.util.sizeFromShape([...shape]);
   if (dtype === 'float32') return Float32Array.from({length}, random);

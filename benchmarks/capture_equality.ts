@@ -20,6 +20,7 @@ import {parseArgs} from 'node:util';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {registerBlockKernels} from '../src/register.js';
 import {humanModels, loadArtifacts, loadModel} from './capture_models.js';
+import type {PageTask} from './capture_equality_page.js';
 import {bundlePage, runInChromium} from './chromium_page.js';
 import {
   type EqualityPlan,
@@ -48,6 +49,7 @@ const {values: options, positionals} = parseArgs({
   },
 });
 
+const PAGE_SCRIPT = 'capture_equality_page';
 const EFFICIENTNET_B0 = 'test/fixtures/efficientnet_b0/model.json';
 const plan: EqualityPlan = {
   predictions: Number(options.predictions),
@@ -96,7 +98,7 @@ async function inNode(models: readonly string[]): Promise<void> {
 
 async function main(): Promise<number> {
   if (options.bundle) {
-    await bundlePage();
+    await bundlePage(PAGE_SCRIPT);
     return 0;
   }
   const named = [...positionals, ...(options.models?.split(',') ?? [])];
@@ -105,9 +107,10 @@ async function main(): Promise<number> {
   const places = options.where.split(',');
   // Chromium first: Node's GPU must not be busy meanwhile.
   if (places.includes('chromium')) {
-    await bundlePage();
-    await runInChromium(
-      {models, plan, wantedAdapter: options.adapter},
+    await bundlePage(PAGE_SCRIPT);
+    const task: PageTask = {models, plan, wantedAdapter: options.adapter};
+    await runInChromium<Row>(
+      {script: PAGE_SCRIPT, task, models},
       {load: loadArtifacts, command: options.chromium, say, onRow},
     );
   }

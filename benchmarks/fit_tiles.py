@@ -3,7 +3,7 @@
     python3 benchmarks/fit_tiles.py [benchmarks/results/h200_matmul.json ...]     needs numpy and scipy
 
 A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K", microseconds], ...]}, or is what
-`kernels.js matmul --out=DIR` or `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency,
+`kernels.js matmul --out=DIR`, `product_tiles.js --out=FILE` or `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency,
 work, fixed, overhead) to the logarithms of the times, and prints the mean error; then how much slower than the best measured tile
 the tile of least estimate is.
 """
@@ -29,13 +29,13 @@ def read(path):
             continue  # its `us` are of three dispatches
         m, n, k, tile, us = row if isinstance(row, list) else (row[key] for key in ('m', 'n', 'k', 'tile', 'us'))
         parts = tile.split('.')
-        if len(parts) == 6 or parts[6] == '1':
-            yield (m, n, k), '.'.join(parts[:6]), us
+        if len(parts) == 6 or parts[6] in ('1', 'direct'):
+            yield (m, n, k), tile.removesuffix('.1') if len(parts) > 6 else tile, us
 
 
 def shape(problem, tile):
     m, n, k = problem
-    tile_m, tile_n, tile_k, _, _, split_k = map(int, tile.split('.'))
+    tile_m, tile_n, tile_k, _, _, split_k = map(int, tile.split('.')[:6])
     workgroups = math.ceil(m / tile_m) * math.ceil(n / tile_n)
     steps = math.ceil(math.ceil(k / tile_k) / split_k)
     return workgroups, steps, FLOAT_BYTES * (m * k + m * n + k * n) / BANDWIDTH

@@ -1,11 +1,12 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
  *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16]
- *     [--size=224] [--out=FILE]
+ *     [--size=224] [--seconds=4] [--out=FILE] [--json]
  * MODEL as in capture.js. Images have the network's own size (384×384 for EfficientNetV2-S) unless --size says another. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
  * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
  * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --precision=f16
- * fuses in f16 and says how far the outputs are from those fused in f32.
+ * fuses in f16 and says how far the outputs are from those fused in f32. --seconds ends a median of slow predictions earlier, at five.
+ * --json prints a line of JSON a row. Where stock TF.js fails its columns are missing, and `stockError` says why.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -17,7 +18,7 @@ import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {inFlightMs, median, medianMs} from './clock.js';
+import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
 import {GpuTimer} from './timing.js';
@@ -31,10 +32,13 @@ const {values, positionals} = parseArgs({
     only: {type: 'string'},
     precision: {type: 'string', default: 'f32'},
     size: {type: 'string'},
+    seconds: {type: 'string', default: 'Infinity'},
     out: {type: 'string'},
+    json: {type: 'boolean', default: false},
   },
 });
 const RUNS = Number(values.runs);
+const SECONDS = Number(values.seconds);
 const precision = values.precision === 'f16' ? 'f16' : 'f32';
 const IN_FLIGHT = 4;
 // Dawn rounds timestamps to 65 µs unless told otherwise.
@@ -44,9 +48,12 @@ const adapter = await useNodeWebGPU({
 });
 const {device} = tf.backend() as WebGPUBackend;
 const timer = new GpuTimer(device);
-console.log(JSON.stringify(adapter));
+console.log(JSON.stringify(values.json ? {about: adapter} : adapter));
 
-const medianOf = (run: () => Promise<unknown>): Promise<number> => medianMs(RUNS, run);
+const medianOf = (run: () => Promise<unknown>): Promise<number> => medianMs(RUNS, run, SECONDS);
+/** As many as fit in the seconds, `most` unless they are slow. */
+const countOf = (most: number, ms: number): number =>
+  Math.max(FEWEST_RUNS, Math.min(most, Math.floor((1000 * SECONDS) / ms)));
 
 /** Milliseconds of one prediction among many in a row. */
 async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
@@ -60,8 +67,10 @@ async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
     return (performance.now() - start) / count;
   };
   const start = performance.now();
-  while (performance.now() - start < 500) await once(10); // See clock.ts.
-  return median([await once(40), await once(40), await once(40)]);
+  let ms = 0;
+  while (performance.now() - start < 500) ms = await once(FEWEST_RUNS); // See clock.ts.
+  const count = countOf(40, 3 * ms);
+  return median([await once(count), await once(count), await once(count)]);
 }
 
 const tensorsOf = (outputs: tf.TensorContainer): tf.Tensor[] =>
@@ -70,7 +79,9 @@ const tensorsOf = (outputs: tf.TensorContainer): tf.Tensor[] =>
 /** Milliseconds of the GPU for one prediction. */
 async function gpuTime(replay: Capture, x: tf.Tensor): Promise<number> {
   const dispatches = dispatchesOf(device, replay, () => tf.dispose(replay.predict([x])));
-  const microseconds = await timer.microseconds(dispatches, {samples: RUNS, milliseconds: 2});
+  const rough = await timer.microseconds(dispatches, {samples: 1, milliseconds: 2});
+  const samples = countOf(RUNS, (8 * rough) / 1000); // A sample of slow ones is eight predictions.
+  const microseconds = await timer.microseconds(dispatches, {samples, milliseconds: 2});
   if (values.each) {
     const each = await timeEach(device, dispatches, 7);
     each.forEach((us, i) => console.log(`  ${us.toFixed(1).padStart(8)} us  ${dispatches[i]?.label ?? ''}`));
@@ -114,13 +125,17 @@ async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row;
   const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));
   const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
+  const fusedReplayMs = await medianOf(() => replay.predictAsync([x]));
   const row = {
     dispatchesFused: replay.dispatches,
     fusedMs: await medianOf(async () => read(fused.predict(x))),
-    fusedReplayMs: await medianOf(() => replay.predictAsync([x])),
+    fusedReplayMs,
     fusedPipelinedMs: await pipelined(replay, x),
     // With a read-back each.
-    fusedInFlightMs: await inFlightMs({runs: 4 * RUNS, inFlight: IN_FLIGHT}, () => replay.predictAsync([x])),
+    fusedInFlightMs: await inFlightMs(
+      {runs: countOf(4 * RUNS, 3 * fusedReplayMs), inFlight: IN_FLIGHT}, // Thrice so many.
+      () => replay.predictAsync([x]),
+    ),
     fusedGpuMs: await gpuTime(replay, x),
     peakMB: replay.memory.peak / 2 ** 20,
   };
@@ -145,6 +160,8 @@ async function outputInF32(
   return output;
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
   const shape = [batch, ...loaded.shape.slice(1)];
   const x = tf.tensor(randomInput({...loaded, shape}, 7), shape, loaded.dtype);
@@ -154,7 +171,7 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
   const fused: FusedModel = await fuse(loaded.model, {inputShapes, precision});
   const after = await measureFused(fused, x);
   const exact = precision === 'f16' ? await outputInF32(loaded, inputShapes, x) : undefined;
-  const before = values.only === 'fused' ? undefined : await measureStock(loaded, x);
+  const before = values.only === 'fused' ? undefined : await measureStock(loaded, x).catch(messageOf);
   fused.dispose();
   x.dispose();
   return {
@@ -162,9 +179,9 @@ async function measure(loaded: BenchmarkModel, batch: number): Promise<Row> {
     input: shape.slice(1).join('×'),
     batch,
     precision,
-    ...before?.row,
+    ...(typeof before === 'string' ? {stockError: before} : before?.row),
     ...after.row,
-    ...(before ? {difference: differenceOf(before.output, after.output)} : {}),
+    ...(typeof before === 'object' ? {difference: differenceOf(before.output, after.output)} : {}),
     ...(exact ? {differenceToF32: differenceOf(exact, after.output)} : {}),
   };
 }
@@ -175,7 +192,8 @@ for (const name of positionals) {
     const loaded = await loadModel(name, values.size === undefined ? undefined : Number(values.size));
     const row = await measure(loaded, batch);
     rows.push(row);
-    console.log(Object.entries(row).map(([key, value]) => `${key} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(4) : value}`).join(' | ')); // prettier-ignore
+    if (values.json) console.log(JSON.stringify(row));
+    else console.log(Object.entries(row).map(([key, value]) => `${key} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(4) : value}`).join(' | ')); // prettier-ignore
     loaded.model.dispose();
     // After each row: a time limit then loses one.
     if (values.out)

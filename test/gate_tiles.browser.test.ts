@@ -11,7 +11,7 @@ import {
 } from '../kernels/webgpu/gate_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
-import {type ExpandTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
+import {type ExpandTile, type MatmulTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
 import {type Block, reference} from '../ops/index.js';
 import {gateStage, pointwiseStage, spatialStage} from '../ops/stages/make.js';
 import {drawBlock} from './support/draw.js';
@@ -34,6 +34,17 @@ const KERNEL_OF = {whole: 'gate', reduced: 'gateExpand', 'in product': 'gatedPoi
 
 const depthwise = (channels: number, kernel = 3): ReturnType<typeof spatialStage> =>
   spatialStage('spatial', {kernel, group: 1, channels, activation: 'swish'});
+
+/** A product that stages its rows: one that reads them straight from memory makes no gate. */
+const STAGED: MatmulTile = {
+  TILE_M: 32,
+  TILE_N: 32,
+  TILE_K: 16,
+  THREAD_M: 4,
+  THREAD_N: 4,
+  SPLIT_K: 1,
+  PARTS: 1,
+};
 
 const STRIP = {STRIP_H: 1, STRIP_W: 2} as const;
 const expandTile: ExpandTile = {TILE_H: 2, TILE_W: 4, ...STRIP, LANES: 4, PIXELS: 4};
@@ -61,7 +72,7 @@ const CASES: Readonly<Record<string, GateCase>> = {
   'an expansion on the spot': {
     block: {kind: 'BlockMBConv', stages: [pointwiseStage('expand', 36, 'relu6'), depthwise(36, 5), gateStage(6), pointwiseStage('project', 8)]}, // prettier-ignore
     input: [2, 8, 8, 12],
-    change: {expandDepthwise: () => expandTile},
+    change: {expandDepthwise: () => expandTile, matmul: () => ({...STAGED, PARTS: 2})},
   },
 };
 
@@ -77,6 +88,7 @@ onBackend('webgpu', 'gates', () => {
       const planWith = (tile?: GateTile): ReturnType<typeof lowerBlock> =>
         lowerBlock(block, input, {
           ...tilingFor(limits),
+          matmul: () => STAGED,
           ...change,
           gate: (problem) => tile ?? gateTile((posed = problem), limits),
         });

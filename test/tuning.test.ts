@@ -154,7 +154,7 @@ onBackend('webgpu', 'tuning', () => {
     const {device} = backend();
     const block: Block = {kind: 'BlockConv', stages: [pointwiseStage('conv', 16)]};
     const large = {TILE_M: 128, TILE_N: 128, TILE_K: 8, THREAD_M: 8, THREAD_N: 8, SPLIT_K: 1, PARTS: 1};
-    const key = problemKey('matmul', {m: 16, n: 16, k: 256, canPart: true});
+    const key = problemKey('matmul', {m: 16, n: 16, k: 256, canPart: true, isPointwise: true});
     const tiling = withTile(tilingOf(device), key, large);
     const plan = lowerBlock(block, [1, 4, 4, 256], tiling);
     const [posed] = posedBy([plan], tiling);
@@ -269,7 +269,7 @@ onBackend('webgpu', 'tuning', () => {
     const [{plan, count} = {plan: undefined, count: 0}] = explanation.blocks;
     if (!plan) throw new Error('Nothing was explained.');
     expect(count).toBe(1);
-    expect(plan.dispatches.map(({kernel}) => kernel)).toEqual(['depthwise.vector', 'pointwise.vector']);
+    expect(plan.dispatches.map(({kernel}) => kernel)).toEqual(['depthwise.vector', 'directPointwise.vector']);
     for (const {estimate, operations, bytes, waterline, bound, choice} of plan.dispatches) {
       const {launch, arithmetic, memory, total} = estimate;
       expect(total).toBeCloseTo(launch + Math.max(arithmetic, memory), 9);
@@ -283,7 +283,7 @@ onBackend('webgpu', 'tuning', () => {
     }
     const operations = plan.dispatches.map((dispatch) => dispatch.operations);
     expect(operations).toEqual([2 * 56 * 56 * 144 * 9, 2 * 56 * 56 * 144 * 32]);
-    expect(explanation.toString()).toContain('pointwise.vector  TILE_M=');
+    expect(explanation.toString()).toContain('directPointwise.vector  TILE_M=');
     const [notFused, ...more] = plan.notFused;
     expect(more).toEqual([]);
     expect(notFused?.kernel).toBe('depthwiseProject');

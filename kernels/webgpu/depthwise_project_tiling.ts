@@ -151,11 +151,13 @@ export function depthwiseProjectApart(
   const memory = (FLOAT_BYTES * hidden * (pixels(input) + pixels(shape))) / bandwidth;
   const arithmetic = (2 * taps * hidden * pixels(shape)) / depthwiseRate;
   return (
-    (expand ? product({m: pixels(input), n: hidden, k: roundUp(input[3], 4), canPart: true}) : 0) +
+    (expand
+      ? product({m: pixels(input), n: hidden, k: roundUp(input[3], 4), canPart: true, isPointwise: true})
+      : 0) +
     launch +
     depthwiseFixed +
     Math.max(memory, arithmetic) +
-    product({m: pixels(shape), n, k: roundUp(hidden, 4), canPart: true}) -
+    product({m: pixels(shape), n, k: roundUp(hidden, 4), canPart: true, isPointwise: true}) -
     (isExpandedOnce ? launch : 0)
   );
 }

@@ -78,4 +78,4 @@ export function estimateFeedForward(tile: FeedForwardTile, {m, k, hidden, n}: Fe
 export const feedForwardMacs = ({m, k, hidden, n}: FeedForwardProblem): number => m * hidden * (k + n);
 
 export const feedForwardApart = ({m, k, hidden, n, norm}: FeedForwardProblem, product: ProductTime): number =>
-  product({m, n: hidden, k: roundUp(k, 4), canPart: !norm}) + product({m, n, k: roundUp(hidden, 4), canPart: true}); // prettier-ignore
+  product({m, n: hidden, k: roundUp(k, 4), canPart: !norm, isPointwise: true}) + product({m, n, k: roundUp(hidden, 4), canPart: true, isPointwise: true}); // prettier-ignore

@@ -21,19 +21,21 @@ export const productProblem = (
   stage: PointwiseStage,
   [n, h, w, channels]: Shape4D,
   hasNorm: boolean,
-): MatmulProblem => ({m: n * h * w, n: stage.channels, k: roundUp(channels, 4), canPart: !hasNorm});
+): MatmulProblem => ({
+  m: n * h * w,
+  n: stage.channels,
+  k: roundUp(channels, 4),
+  canPart: !hasNorm,
+  isPointwise: true,
+});
 
 export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, product: Product): Rows {
   const {rows, shape} = product;
   const [n, h, w] = shape;
   const problem = productProblem(stage, [n, h, w, rows.channels], rows.norm !== undefined);
-  return matmul(
-    lowering,
-    rows.gate ? 'gatedPointwise' : 'pointwise',
-    stage,
-    product,
-    lowering.tiling.matmul(problem),
-  );
+  const tile = lowering.tiling.matmul(problem);
+  const kernel = rows.gate ? 'gatedPointwise' : tile.DIRECT ? 'directPointwise' : 'pointwise';
+  return matmul(lowering, kernel, stage, product, tile);
 }
 
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
@@ -48,7 +50,7 @@ export function fullConvolution(lowering: Lowering, stage: SpatialStage, product
 
 function matmul(
   lowering: Lowering,
-  kernel: 'pointwise' | 'gatedPointwise' | 'convolution' | 'packedConvolution',
+  kernel: 'pointwise' | 'gatedPointwise' | 'directPointwise' | 'convolution' | 'packedConvolution',
   stage: PointwiseStage | SpatialStage,
   {rows, shape, taps, constants: source, ending, into}: Product,
   tile: MatmulTile,

@@ -124,10 +124,9 @@ export function reducing(
   {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
 ): Constants {
   if (!stage || !gate || !isReduced(gate))
-    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0, REDUCE_FIRST: false};
+    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
   return {
     IS_REDUCED: true,
-    REDUCE_FIRST: false,
     REDUCED: stage.channels,
     REDUCE_FILTER: reduceFilter(lowering, channels, stage.channels),
     ...reduceConstants(threadsOf(tile), tile.LANES, stage.channels),

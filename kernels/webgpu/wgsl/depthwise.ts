@@ -47,13 +47,6 @@ fn reduceRow(block: u32, lane: u32, i: u32, r4: u32) -> vec4f {
   return weights[REDUCE_FILTER / 4u + (min(block * LANES + lane, C4 - 1u) * 4u + i) * REDUCED4 + r4];
 }
 
-// The tile's sum of a lane's channels.
-fn laneSum(lane: u32) -> vec4f {
-  var total = parts[lane];
-  for (var strip = 1u; strip < STRIPS; strip++) { total += parts[strip * LANES + lane]; }
-  return total;
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   let lane = local % LANES;
@@ -66,15 +59,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let stripX = (strip % STRIPS_X) * STRIP_W;
   let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);  // of the tile's input
   prepare(image, origin, c4, local);
-  let r4 = local % REDUCED4;
-  let team = local / REDUCED4;
-  var rows: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
-  if (REDUCE_FIRST) {
-    // unroll i < REDUCE_EARLY * 4
-    {
-      rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
-    }
-  }
 
   var acc: array<vec4f, STRIP_PIXELS>;  // [STRIP_H][STRIP_W]
   let tapColumn = FILTER / 4u + min(c4, C4 - 1u);
@@ -103,11 +87,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
   }
 
-  if (!REDUCE_FIRST) {
-    // unroll i < REDUCE_EARLY * 4
-    {
-      rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
-    }
+  // On their way from memory while the outputs are finished.
+  let r4 = local % REDUCED4;
+  let team = local / REDUCED4;
+  var rows: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
+  // unroll i < REDUCE_EARLY * 4
+  {
+    rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
   }
 
   var sum = vec4f(0.0);
@@ -130,16 +116,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   if (HAS_SUMS) {
     parts[local] = sum;
     workgroupBarrier();
-    if (!IS_REDUCED && strip == 0u && c4 < C4) { statistics[(image * SUM_PARTS + group.x) * C4 + c4] = laneSum(lane); }
+    if (strip == 0u) {
+      for (var other = 1u; other < STRIPS; other++) { sum += parts[other * LANES + lane]; }
+      if (IS_REDUCED) { parts[lane] = sum; } else if (c4 < C4) { statistics[(image * SUM_PARTS + group.x) * C4 + c4] = sum; }
+    }
   }
 
   if (IS_REDUCED) {
+    workgroupBarrier();
     var reduced = vec4f(0.0);
     if (team < REDUCE_TEAMS) {
       // unroll i < REDUCE_EARLY
       {
         if (team + i * REDUCE_TEAMS < LANES) {
-          let channels = laneSum(team + i * REDUCE_TEAMS);
+          let channels = parts[team + i * REDUCE_TEAMS];
           reduced = fma(vec4f(channels.x), rows[i * 4u], reduced);
           reduced = fma(vec4f(channels.y), rows[i * 4u + 1u], reduced);
           reduced = fma(vec4f(channels.z), rows[i * 4u + 2u], reduced);
@@ -147,7 +137,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
         }
       }
       for (var late = team + REDUCE_EARLY * REDUCE_TEAMS; late < LANES; late += REDUCE_TEAMS) {
-        let channels = laneSum(late);
+        let channels = parts[late];
         reduced = fma(vec4f(channels.x), reduceRow(group.y, late, 0u, r4), reduced);
         reduced = fma(vec4f(channels.y), reduceRow(group.y, late, 1u, r4), reduced);
         reduced = fma(vec4f(channels.z), reduceRow(group.y, late, 2u, r4), reduced);

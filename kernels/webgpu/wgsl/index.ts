@@ -4,6 +4,7 @@ import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from
 import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
+import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
 import {feedForwardText} from './feed_forward.js';
 import {expandText, projectText} from './fused.js';
@@ -49,6 +50,10 @@ const BODIES = {
   gatedPointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, rowMomentsText, squeezeText, gatedSource, matmulText],
+  },
+  directPointwise: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, pixelSource, directText],
   },
   convolution: {
     bindings: [read('weights'), read('scales'), read('norms')],

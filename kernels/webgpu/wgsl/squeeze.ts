@@ -1,7 +1,8 @@
 /**
  * The second half of a squeeze-and-excite gate whose first layer the depth-wise kernel has taken in: a workgroup adds up the parts
  * of an image's squeezed channels, activates them and expands them to SHARE vectors of scales. All of it is latency, so whatever
- * comes from memory is asked for at once, and sums meet sixteen at a time.
+ * comes from memory is asked for at once. The text is short, since an instruction that runs once is fetched first: sums that met
+ * sixteen at a time were slower in a row of blocks, though faster alone.
  * Parts lie as [image][SUM_PARTS][REDUCED4]; whoever uses this defines partAt, which reads them, SHARE and WORKGROUP.
  */
 export const squeezeText = /* wgsl */ `
@@ -22,9 +23,9 @@ fn overTeams(local: u32, value: vec4f, lanes: u32, teams: u32) -> vec4f {
   var total = value;
   let team = local / lanes;
   for (var reach = teams; reach > 1u;) {
-    let next = (reach + 15u) / 16u;
+    let next = (reach + 3u) / 4u;
     if (team < next) {
-      // unroll i < 15
+      // unroll i < 3
       {
         if (team + (i + 1u) * next < reach) { total += parts[local + (i + 1u) * next * lanes]; }
       }
