@@ -1,7 +1,7 @@
 /**
  * GPU time of every block of the networks as planned beside that of the stock ops it replaces, and a list of the blocks that
  * lose. Both are recorded dispatches on random data, timed the same way by src/tune.
- *   node dist/benchmarks/blocks_vs_ops.js [--networks=efficientnet-b0,resnet50,…] [--batches=1,8,32,128]
+ *   node dist/benchmarks/blocks_vs_ops.js [--networks=efficientnet_b0,resnet50,…] [--batches=1,8,32,128]
  *     [--tune] [--tuned=FILE] [--out=FILE]
  * --tune measures the tiles of each block first; --tuned loads them from a file, and with --tune writes them there. About a
  * second a block, with --tune ten; it ends with the number of losses.

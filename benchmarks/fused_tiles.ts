@@ -1,7 +1,7 @@
 /**
  * Runs of stages in one dispatch (wgsl/fused.ts) against the same stages apart, for every distinct block of the networks that
  * has such a run: GPU time of the whole block, each result compared with that of the plan apart first.
- *   node dist/benchmarks/fused_tiles.js [--batches=1,8,32] [--networks=mobilenetv2,convnext-t,efficientnet-b0] [--tiles=4]
+ *   node dist/benchmarks/fused_tiles.js [--batches=1,8,32] [--networks=mobilenetv2,convnext_tiny,efficientnet_b0] [--tiles=4]
  *     [--blocks=TEXT] [--seconds=200] [--out=FILE]
  * --tiles: candidates a run, the best by estimate of each geometry. --blocks: only those with TEXT in their name. No block is begun
  * after --seconds.
@@ -30,7 +30,7 @@ import {PlanBuffers, recordedOf} from './timing.js';
 const {values} = parseArgs({
   options: {
     batches: {type: 'string', default: '1,8,32'},
-    networks: {type: 'string', default: 'mobilenetv2,convnext-t,efficientnet-b0'},
+    networks: {type: 'string', default: 'mobilenetv2,convnext_tiny,efficientnet_b0'},
     blocks: {type: 'string', default: ''},
     tiles: {type: 'string', default: '4'},
     seconds: {type: 'string', default: '200'},

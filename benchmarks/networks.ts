@@ -130,9 +130,9 @@ const lone = (
 const STEM = {kernel: 3, stride: 2, channels: 32};
 
 export const NETWORKS: Readonly<Record<string, readonly NetworkBlock[]>> = {
-  'efficientnet-b0': EFFICIENTNET_B0,
+  efficientnet_b0: EFFICIENTNET_B0,
   mobilenetv2: MOBILENET_V2,
-  'convnext-t': CONVNEXT_T,
+  convnext_tiny: CONVNEXT_T,
   lone: [
     lone('stem, swish', [1, 224, 224, 3], {...STEM, activation: 'swish'}),
     lone('stem, relu6', [1, 224, 224, 3], {...STEM, activation: 'relu6'}),

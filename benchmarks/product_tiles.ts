@@ -29,7 +29,7 @@ import {GpuTimer, PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
-    networks: {type: 'string', default: 'efficientnet-b0,mobilenetv2,convnext-t'},
+    networks: {type: 'string', default: 'efficientnet_b0,mobilenetv2,convnext_tiny'},
     batches: {type: 'string', default: '1,8'},
     tiles: {type: 'string', default: ''},
     most: {type: 'string', default: '4000'},

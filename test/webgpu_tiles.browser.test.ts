@@ -11,13 +11,15 @@ import {
   expandCandidates,
   MATMUL_TILES,
   matmulIsLegal,
+  type MatmulTile,
   matmulTileOf,
   type Tiling,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
+import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, reference, traceBlock} from '../ops/index.js';
-import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {expectNoLeak} from './support/expect_no_leak.js';
@@ -29,6 +31,8 @@ function limitsOf({limits}: GPUDevice): DeviceLimits {
   const {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize} = limits;
   return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 16};
 }
+
+const nameOf = (tile: MatmulTile): string => Object.values(tile).join('.');
 
 /** Runs `block` by the plan that `change` makes of the usual tiling. */
 async function compare(block: Block, input: readonly number[], change: Partial<Tiling>): Promise<void> {
@@ -53,14 +57,37 @@ onBackend('webgpu', 'matrix tiles', () => {
     kind: 'BlockMBConv',
     stages: [pointwiseStage('project', 76, 'swish'), residualStage()],
   };
+  // Of a gate's scales, of three images, and of a LayerNorm.
+  const gated: Block = {
+    kind: 'BlockMBConv',
+    stages: [spatialStage('spatial', {kernel: 3, group: 1, channels: 60}), gateStage(8), pointwiseStage('project', 20)], // prettier-ignore
+  };
+  const normed: Block = {
+    kind: 'BlockConvNeXt',
+    stages: [
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 24}),
+      {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true},
+      pointwiseStage('expand', 44, 'gelu'),
+      pointwiseStage('project', 24),
+      residualStage(),
+    ],
+  };
   for (const tile of MATMUL_TILES.map(matmulTileOf)) {
-    for (const PARTS of [1, 3]) {
-      it(`${Object.values(tile).join('.')} in ${PARTS} parts`, async () => {
+    for (const PARTS of tile.DIRECT ? [1] : [1, 3]) {
+      it(`${nameOf(tile)} in ${PARTS} parts`, async () => {
         if (!matmulIsLegal(tile, limitsOf(backend().device)))
           return pending('beyond the limits of this device');
         await expectNoLeak(() => compare(block, [1, 5, 14, 76], {matmul: () => ({...tile, PARTS})}));
       });
     }
+    it(`${nameOf(tile)} behind a gate and a LayerNorm`, async () => {
+      if (!matmulIsLegal(tile, limitsOf(backend().device)))
+        return pending('beyond the limits of this device');
+      await expectNoLeak(() => compare(gated, [3, 5, 3, 60], {matmul: () => tile}));
+      await expectNoLeak(() =>
+        compare(normed, [1, 5, 4, 24], {matmul: () => tile, feedForward: () => APART}),
+      );
+    });
   }
 });
 
@@ -72,9 +99,10 @@ onBackend('webgpu', 'tiles of a full convolution that gathers its rows', () => {
     {channels: 3, pad: 'same', stride: 2, dilation: 1},
     {channels: 6, pad: 'valid', stride: 1, dilation: 1},
   ] as const;
-  for (const [at, tile] of MATMUL_TILES.map(matmulTileOf).entries()) {
+  const staged = MATMUL_TILES.filter(({DIRECT}) => !DIRECT).map(matmulTileOf);
+  for (const [at, tile] of staged.entries()) {
     for (const PARTS of at % 3 === 0 ? [1, 3] : [1]) {
-      it(`${Object.values(tile).join('.')} in ${PARTS} parts`, async () => {
+      it(`${nameOf(tile)} in ${PARTS} parts`, async () => {
         if (!matmulIsLegal(tile, limitsOf(backend().device)))
           return pending('beyond the limits of this device');
         for (const {channels, ...window} of windows) {

@@ -34,6 +34,9 @@ const MOST_REPEATS = 1000;
 const QUERY_BYTES = 8;
 /** Microseconds of one run that no repeat makes much more certain: of a CPU that plays the GPU. */
 const LONG_ENOUGH = 50_000;
+/** Since the last sample, after which the clocks are down, and what brings them up. */
+const IDLE_MS = 200;
+const COLD_MS = 500;
 
 export class GpuClock {
   readonly timer: Timer;
@@ -41,6 +44,7 @@ export class GpuClock {
   readonly #queries: GPUQuerySet | undefined;
   readonly #resolved: GPUBuffer | undefined;
   readonly #staging: GPUBuffer | undefined;
+  #lastBusy = -Infinity;
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -72,9 +76,13 @@ export class GpuClock {
     return time > 0 ? time : NaN;
   }
 
-  /** Keeps the GPU at work: the clocks of an idle one are a third of a busy one's. */
+  /**
+   * Keeps the GPU at work: the clocks of an idle one are a third of a busy one's, and take longer to come back the longer it had
+   * nothing to do, as while pipelines compile.
+   */
   async warmUp(steps: readonly TimedStep[], milliseconds: number): Promise<void> {
-    const end = performance.now() + milliseconds;
+    const now = performance.now();
+    const end = now + (now - this.#lastBusy > IDLE_MS ? Math.max(COLD_MS, milliseconds) : milliseconds);
     while (performance.now() < end) await this.microseconds(steps, {samples: 1, milliseconds: 20});
   }
 
@@ -87,7 +95,8 @@ export class GpuClock {
       const start = performance.now();
       queue.submit([this.#encode(steps, repeats).finish()]);
       await queue.onSubmittedWorkDone();
-      return 1000 * (performance.now() - start);
+      this.#lastBusy = performance.now();
+      return 1000 * (this.#lastBusy - start);
     }
     const encoder = this.#encode(steps, repeats);
     this.#encode(steps, repeats, encoder, this.#queries);
@@ -97,6 +106,7 @@ export class GpuClock {
     await this.#staging.mapAsync(GPUMapMode.READ);
     const [begin = 0n, end = 0n] = new BigUint64Array(this.#staging.getMappedRange().slice(0));
     this.#staging.unmap();
+    this.#lastBusy = performance.now();
     return Number(end - begin) / 1000;
   }
 
