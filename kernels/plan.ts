@@ -118,3 +118,6 @@ export class WeightPacker {
 
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 export const divideUp = (value: number, divisor: number): number => Math.ceil(value / divisor);
+/** The first power of two that covers `value`, or `most`. */
+export const powerOfTwoUpTo = (value: number, most: number): number =>
+  Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, value))));

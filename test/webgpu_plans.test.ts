@@ -3,6 +3,8 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type {Constants, Dispatch} from '../kernels/plan.js';
 import {headerOf, keyOf} from '../kernels/webgpu/compile.js';
+import {H200} from '../kernels/webgpu/device_model.js';
+import {explainBlock} from '../kernels/webgpu/explain.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   MATMUL_TILES,
@@ -14,8 +16,8 @@ import {
 import {unroll} from '../kernels/webgpu/unroll.js';
 import {packByKernel} from '../kernels/webgpu/pack_weights.js';
 import {packOnDevice, packOnHost} from '../kernels/webgpu/weights.js';
-import {BLOCK_SPECS, traceBlock} from '../ops/index.js';
-import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {BLOCK_SPECS, type Stage, traceBlock} from '../ops/index.js';
+import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {seededTensors} from './support/random.js';
@@ -69,6 +71,37 @@ describe('WebGPU plans', () => {
     expect(dispatches.map(({kernel}) => kernel)).toEqual(['expandDepthwiseProject.vector']);
     expect(dispatches[0]?.buffers['residual']).toBe('x');
     expect(dispatches[0]?.constants['HAS_RESIDUAL']).toBe(true);
+  });
+
+  // Channels, squeezed channels, map, batch; the kernel behind the depth-wise convolution.
+  const GATES = [
+    ['in one dispatch of its own, where each workgroup would read much of its first layer', [960, 240, 56, 16], 'gate'],
+    ['with its first layer in the convolution before it', [1152, 48, 7, 1], 'gateExpand'],
+    ['in no dispatch, where the product behind it has few workgroups and its weights are few', [32, 8, 112, 1], 'gatedPointwise.vector'],
+    ['not in a product whose workgroups hold rows of several images', [32, 8, 111, 3], 'gateExpand'],
+    ['not in a product that reads its rows straight from memory', [144, 6, 28, 1], 'gateExpand'],
+  ] as const; // prettier-ignore
+  const gated = (channels: number, reduced: number): readonly Stage[] => [
+    spatialStage('spatial', {kernel: 3, group: 1, channels, activation: 'swish'}),
+    gateStage(reduced),
+    pointwiseStage('project', 16),
+  ];
+  for (const [name, [channels, reduced, size, batch], kernel] of GATES) {
+    it(`take a gate ${name}`, () => {
+      const block = {kind: 'BlockMBConv', stages: gated(channels, reduced)};
+      const {dispatches} = lowerBlock(block, [batch, size, size, channels], tilingFor(H200.limits));
+      expect(dispatches[0]?.kernel).toBe('depthwise.vector');
+      expect(dispatches[1]?.kernel).toBe(kernel);
+    });
+  }
+
+  it('explain a product that makes a gate by the product’s tile, the gate’s work counted', () => {
+    const block = {kind: 'BlockMBConv', stages: gated(32, 8)};
+    const {dispatches} = explainBlock(block, [1, 112, 112, 32], {device: H200});
+    const last = dispatches.at(-1);
+    expect(last?.kernel).toBe('gatedPointwise.vector');
+    expect(last && last.choice.by === 'planner' && last.choice.tile['TILE_M']).toBeGreaterThan(0);
+    expect(last?.operations).toBeGreaterThan(2 * 112 * 112 * 32 * 16);
   });
 
   it('stay within the limits of every device, for maps of any size', () => {

@@ -39,6 +39,7 @@ export function derivativeConstants(activation: PlainActivation): Constants {
 /** Places in the kernels where an activation stands, and the function each calls there. */
 const SLOTS = {
   ACTIVATION: 'activate',
+  SQUEEZE_ACTIVATION: 'activateSqueezed',
   RESIDUAL_ACTIVATION: 'activateSum',
   GATE: 'gateOf',
   EXPAND_ACTIVATION: 'activateExpanded',

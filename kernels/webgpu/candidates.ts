@@ -15,6 +15,7 @@ import {
 import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
+import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
 import {
   groupedMicroseconds,
   type GroupedProblem,
@@ -272,20 +273,12 @@ const normalize: TileRow<ProblemOf<'normalize'>, TileOf<'normalize'>> = {
 };
 
 const gate: TileRow<ProblemOf<'gate'>, TileOf<'gate'>> = {
-  candidates: ({channels, reduced}, limits) =>
-    product([32, 64, 128, 256, 512, 1024], powersUpTo(divideUp(channels, 4), 16))
-      .map(([WORKGROUP, SHARES]) => ({WORKGROUP, SHARES}))
-      .filter(({WORKGROUP, SHARES}) => {
-        const floats = 4 * (divideUp(channels, 4) + WORKGROUP + divideUp(reduced, 4));
-        const isShared = SHARES === 1 || divideUp(channels, 4) >= 8 * SHARES;
-        // A thread at least for each vector of the squeezed channels.
-        return isShared && WORKGROUP >= divideUp(reduced, 4) && isWithin(WORKGROUP, floats, limits);
-      }),
-  estimate: ({WORKGROUP, SHARES}, {batch, channels, reduced}, {device}) => {
-    const vectors = channels * divideUp(reduced, 4) + (reduced * divideUp(channels, 4)) / SHARES;
-    const workgroups = batch * SHARES;
-    return processorTime({operations: workgroups * vectors * (FMA4 + LOAD4), workgroups, workgroup: WORKGROUP}, device); // prettier-ignore
-  },
+  candidates: gateCandidates,
+  estimate: (tile, problem, {device}) =>
+    scaledFromH200(estimateGate(tile, problem, device.limits.processors), device),
+  formOf: formOfGate,
+  besides: (tile, problem, {device}) =>
+    scaledFromH200(estimateReduce(tile, problem, device.limits.processors), device),
 };
 
 const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {

@@ -107,7 +107,7 @@ export function explainBlock(block: Block, input: readonly number[], options: Ex
     : {runs: 'kernels', ...explained, timing};
 }
 
-/** By position of the dispatch: the choice whose tile is among its constants. */
+/** By position of the dispatch: the choice whose tile is among its constants; a gate made by a product leaves that to the product's. */
 function ownersOf(
   plan: Plan,
   choices: readonly Choice[],
@@ -119,7 +119,8 @@ function ownersOf(
     const other = tilesOf(choice, limits).slice(1, 4);
     const changed = changedDispatches([plan, ...other.map((tile) => planWith(choice, tile))]);
     for (const dispatch of dispatchesAt(plan, changed))
-      if (hasTile(dispatch, choice.tile)) owners.set(plan.dispatches.indexOf(dispatch), choice);
+      if (hasTile(dispatch, choice.tile) && !owners.has(plan.dispatches.indexOf(dispatch)))
+        owners.set(plan.dispatches.indexOf(dispatch), choice);
   }
   return owners;
 }

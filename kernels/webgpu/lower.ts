@@ -1,7 +1,8 @@
 /**
  * From a block's stages to dispatches. Each convolution is one dispatch that takes in what stands before it (LayerNorm, gate)
  * and finishes what stands behind it (bias, activation, layer scale, residual); a gate's sums and a LayerNorm's moments are
- * taken by the dispatch that made the map, where it can. Where the tiling finds it faster, a run of them is one dispatch.
+ * taken by the dispatch that made the map, where it can. Where the tiling finds it faster, a run of them is one dispatch, and the
+ * layers of a gate are made by the dispatches before and behind it.
  */
 import {type Block, type ResidualStage, type ShortcutStage, type Stage, traceBlock} from '../../ops/index.js';
 import type {BufferName, Plan} from '../plan.js';
@@ -47,7 +48,13 @@ function lowerStages(lowering: Lowering, stages: readonly Stage[]): void {
     const last = after.length === (residual ? 1 : 0);
     const isConvolution = stage.op === 'pointwise' || stage.op === 'spatial';
     const shortcut = isConvolution && residual ? shortcutOf(lowering, residual) : undefined;
-    const ending: Ending = {scale, residual: isConvolution ? residual : undefined, shortcut, next: rest[0]};
+    const ending: Ending = {
+      scale,
+      residual: isConvolution ? residual : undefined,
+      shortcut,
+      next: rest[0],
+      afterNext: rest[1],
+    };
     const into = last && (isConvolution || after.length === 0) ? 'out' : undefined;
     rows = run ? run.lower(ending, into) : lowerStage(lowering, stage, rows, ending, into);
     if (isConvolution) at += (scale ? 1 : 0) + (residual ? 1 : 0);
@@ -80,7 +87,7 @@ function lowerStage(
         ? {...rows, norm: {...momentsOf(lowering, rows), stage}}
         : normalize(lowering, stage, rows, into);
     case 'gate':
-      return closeGate(lowering, {...rows, scales: gate(lowering, stage, rows)}, into);
+      return closeGate(lowering, {...rows, ...gate(lowering, stage, rows)}, into);
     case 'grn':
       return {...rows, scales: grn(lowering, stage, rows), rowOffset: `${stage.name}Offset`};
     case 'concat':

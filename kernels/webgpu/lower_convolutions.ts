@@ -3,11 +3,13 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
+import {isReduced} from './gate_tiling.js';
 import type {Ending, Lowering, Rows} from './lowering.js';
 import {grouped} from './lower_grouped.js';
 import {matrixProduct} from './lower_matrix.js';
 import {fullConvolution, pointwiseProduct} from './lower_product.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
+import {reducing, sumsForGate} from './lower_statistics.js';
 
 export function pointwise(
   lowering: Lowering,
@@ -35,7 +37,7 @@ function expansion(
   {next, scale, residual}: Ending,
 ): Rows | undefined {
   if (next?.op !== 'spatial' || next.group !== 1 || next.channels !== stage.channels) return undefined;
-  if (rows.norm || rows.scales || rows.rowOffset || scale || residual) return undefined;
+  if (rows.norm || rows.scales || rows.gate || rows.rowOffset || scale || residual) return undefined;
   const [n, h, w] = rows.shape;
   const {shape} = windowOf(next, rows.shape);
   const tile = lowering.tiling.expandDepthwise({input: rows.shape, shape, stage: next});
@@ -87,15 +89,17 @@ function depthwise(
   ending: Ending,
   into: BufferName | undefined,
 ): Rows {
-  const hasSums = ending.next?.op === 'gate';
+  const gate = ending.next?.op === 'gate' ? ending.next : undefined;
   const hasMoments = ending.next?.op === 'layernorm';
   const {expand} = rows;
   const tile = expand?.tile ?? lowering.tiling.depthwise({shape, stage});
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
-  const statistics = hasSums
-    ? lowering.scratchFor('sums', shape[0] * parts * divideUp(stage.channels, 4) * 4)
+  const sums =
+    gate && sumsForGate(lowering, gate, shape, {tile, tiles: parts, blocks, next: ending.afterNext});
+  const statistics = sums
+    ? sums.buffer
     : hasMoments
       ? lowering.scratchFor('moments', m * blocks * 4)
       : 'unused';
@@ -112,11 +116,13 @@ function depthwise(
     ),
     ...lowering.ending(stage, ending, {}),
     ...(expand ? expandConstants(lowering, expand.stage, rows.channels) : {}),
-    HAS_SUMS: hasSums,
+    HAS_SUMS: sums !== undefined,
     SUM_PARTS: parts,
+    ...reducing(lowering, gate, sums?.gate, {tile, channels: stage.channels}),
     HAS_MOMENTS: hasMoments,
   };
   const expandMacs = expand ? elements(rows.shape) * rows.channels : 0;
+  const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
   const emitted = lowering.emit(
     expand ? 'expandDepthwise' : 'depthwise',
     {...rows, expand: undefined},
@@ -125,13 +131,13 @@ function depthwise(
       constants,
       buffers: {statistics},
       workgroups: [parts, blocks, shape[0]],
-      macs: elements(shape) * taps + expandMacs,
-      weights: (taps + (expand ? rows.channels : 0)) * stage.channels,
+      macs: elements(shape) * taps + expandMacs + shape[0] * parts * stage.channels * reduced,
+      weights: (taps + (expand ? rows.channels : 0) + reduced) * stage.channels,
       ending,
       into,
     },
   );
-  if (hasSums) return {...emitted, sums: {buffer: statistics, parts}};
+  if (sums) return {...emitted, sums};
   return hasMoments ? {...emitted, moments: {buffer: statistics, blocks}} : emitted;
 }
 

@@ -23,7 +23,8 @@ export interface FusedRun {
 /** The run that begins with the first of `stages`, where the tiling wants it in one dispatch. */
 export function fusedRun(lowering: Lowering, stages: readonly Stage[], rows: Rows): FusedRun | undefined {
   // In f16 a product on subgroup matrices is several times faster; a gate's factors and vectors have kernels of their own.
-  if (lowering.tiling.half || rows.vectors || rows.scales || rows.rowOffset || rows.expand) return undefined;
+  if (lowering.tiling.half || rows.vectors || rows.scales || rows.gate || rows.rowOffset || rows.expand)
+    return undefined;
   const [first, second, third] = stages;
   if (first?.op === 'pointwise' && second?.op === 'pointwise')
     return feedForwardRun(lowering, [first, second], rows);

@@ -6,7 +6,7 @@ import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lower
 import {stem} from './lower_stem.js';
 import {winograd} from './lower_winograd.js';
 import {isStem} from './stem_tiling.js';
-import {loadsOf, type MatmulTile} from './tiling.js';
+import {loadsOf, type MatmulProblem, type MatmulTile} from './tiling.js';
 
 export interface Product {
   readonly rows: Rows;
@@ -18,17 +18,26 @@ export interface Product {
   readonly into: BufferName | undefined;
 }
 
+/** Of a pointwise stage over rows of that shape. */
+export const productProblem = (
+  stage: PointwiseStage,
+  [n, h, w, channels]: Shape4D,
+  hasNorm: boolean,
+): MatmulProblem => ({
+  m: n * h * w,
+  n: stage.channels,
+  k: roundUp(channels, 4),
+  canPart: !hasNorm,
+  isPointwise: true,
+});
+
 export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, product: Product): Rows {
   const {rows, shape} = product;
-  const problem = {
-    m: shape[0] * shape[1] * shape[2],
-    n: stage.channels,
-    k: roundUp(rows.channels, 4),
-    canPart: rows.norm === undefined,
-    isPointwise: true,
-  };
+  const [n, h, w] = shape;
+  const problem = productProblem(stage, [n, h, w, rows.channels], rows.norm !== undefined);
   const tile = lowering.tiling.matmul(problem);
-  return matmul(lowering, tile.DIRECT ? 'directPointwise' : 'pointwise', stage, product, tile);
+  const kernel = rows.gate ? 'gatedPointwise' : tile.DIRECT ? 'directPointwise' : 'pointwise';
+  return matmul(lowering, kernel, stage, product, tile);
 }
 
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
@@ -44,7 +53,7 @@ export function fullConvolution(lowering: Lowering, stage: SpatialStage, product
 
 function matmul(
   lowering: Lowering,
-  kernel: 'pointwise' | 'directPointwise' | 'convolution' | 'packedConvolution',
+  kernel: 'pointwise' | 'gatedPointwise' | 'directPointwise' | 'convolution' | 'packedConvolution',
   stage: PointwiseStage | SpatialStage,
   {rows, shape, taps, constants: source, ending, into}: Product,
   tile: MatmulTile,
@@ -74,6 +83,7 @@ function matmul(
     FILTER: lowering.packer.add({...section, columns: n, padRows: true}, filter),
     ...(isParted ? bareEnding(lowering, n) : own),
     HAS_SCALES: rows.scales !== undefined,
+    ...rows.gate?.constants,
     PIXELS: rows.shape[1] * rows.shape[2],
     HAS_NORM: rows.norm !== undefined,
     NORM_BLOCKS: rows.norm?.blocks ?? 1,
@@ -82,14 +92,18 @@ function matmul(
       ? lowering.packer.add({rows: rows.channels, columns: n}, {...filter, form: 'columnsums'})
       : 0,
   };
-  const buffers = {scales: rows.scales ?? 'unused', norms: rows.norm?.moments ?? 'unused'} as const;
+  const buffers = {
+    scales: rows.scales ?? rows.gate?.sums ?? 'unused',
+    norms: rows.norm?.moments ?? 'unused',
+  } as const;
   const [across, down] = gridOf(m, tile.TILE_M);
   const shared = {
     constants,
     buffers,
     workgroups: [across, divideUp(n, tile.TILE_N) * tile.PARTS, down] as const,
-    macs: m * n * k,
-    weights: k * n,
+    // Each workgroup makes its part of the scales anew.
+    macs: m * n * k + divideUp(m, tile.TILE_M) * divideUp(n, tile.TILE_N) * (rows.gate?.weights ?? 0),
+    weights: k * n + (rows.gate?.weights ?? 0),
   };
   if (!isParted) return lowering.emit(kernel, rows, shape, {...shared, ending, into});
   const [images, height, width] = shape;

@@ -1,49 +1,145 @@
 /** What needs a whole map or a whole row first: gates, GRN and the moments of LayerNorm. */
-import type {GateStage, GrnStage, LayerNormStage} from '../../ops/index.js';
+import type {GateStage, GrnStage, LayerNormStage, Shape4D, Stage} from '../../ops/index.js';
 import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {momentsTile} from './tiling.js';
-import {FLOAT_BYTES, gridOf, type Lowering, type Rows} from './lowering.js';
+import {
+  expandConstants,
+  gatedProduct,
+  type GatedProduct,
+  type GateProblem,
+  type GateTile,
+  isInProduct,
+  isReduced,
+  reduceConstants,
+} from './gate_tiling.js';
+import {productProblem} from './lower_product.js';
+import {FLOAT_BYTES, gridOf, type Lowering, type PartialSums, type Rows} from './lowering.js';
+import {type DepthwiseTile, momentsTile, threadsOf} from './tiling.js';
 
 /** Of a thread of the gate, whose time is latency alone. */
 const LOADS_IN_FLIGHT = 8;
 
-export function gate(lowering: Lowering, stage: GateStage, rows: Rows): BufferName {
+/** What the rows are to be multiplied by: scales, or a gate that the product behind it makes. */
+export function gate(lowering: Lowering, stage: GateStage, rows: Rows): Pick<Rows, 'scales' | 'gate'> {
   const c = rows.channels;
   const sums = rows.sums ?? sumsOf(lowering, rows, false);
+  const problem = sums.problem ?? {batch: rows.shape[0], channels: c, reduced: stage.channels};
+  const tile = sums.gate ?? lowering.tiling.gate(problem);
+  const layers: Constants = {...layerConstants(lowering, stage, c), ...tile};
+  const expand = isReduced(tile) ? expandConstants(tile, problem) : {};
+  if (isInProduct(tile)) {
+    const constants = {...layers, ...expand, SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT};
+    return {gate: {sums: sums.buffer, constants, weights: c * stage.channels}};
+  }
+  if (tile.IS_REDUCED) return {scales: emitGate(lowering, 'gateExpand', rows, sums, {...layers, ...expand})};
+  return {
+    scales: emitGate(lowering, 'gate', rows, sums, {
+      ...layers,
+      IS_GRN: false,
+      GAIN: 0,
+      'EPSILON:f32': 0,
+      REDUCE_FILTER: reduceFilter(lowering, c, stage.channels),
+    }),
+  };
+}
+
+/** All but the filter of the first layer. */
+function layerConstants(lowering: Lowering, stage: GateStage, channels: number): Constants {
   const bias = (side: 'Reduce' | 'Expand', columns: number): number =>
     stage.bias ? lowering.packer.vector(`gate${side}Bias`, columns) : 0;
-  const tile = lowering.tiling.gate({batch: rows.shape[0], channels: c, reduced: stage.channels});
-  return emitGate(lowering, rows, sums, {
-    CHANNELS: c,
+  return {
+    CHANNELS: channels,
     REDUCED: stage.channels,
-    ...tile,
-    IS_GRN: false,
-    GAIN: 0,
-    'EPSILON:f32': 0,
-    REDUCE_FILTER: lowering.packer.add(
-      {rows: c, columns: stage.channels},
-      {form: 'filter', filter: 'gateReduceFilter'},
-    ),
     EXPAND_FILTER: lowering.packer.add(
-      {rows: stage.channels, columns: c},
+      {rows: stage.channels, columns: channels},
       {form: 'filter', filter: 'gateExpandFilter'},
     ),
-    HAS_BIAS: stage.bias,
+    HAS_GATE_BIAS: stage.bias,
     REDUCE_BIAS: bias('Reduce', stage.channels),
-    EXPAND_BIAS: bias('Expand', c),
-    ...lowering.slope('SLOPE', stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined, stage.channels),
-    ...activationConstants('ACTIVATION', stage.activation),
+    EXPAND_BIAS: bias('Expand', channels),
+    ...lowering.slope(
+      'SQUEEZE_SLOPE',
+      stage.activation.fn === 'prelu' ? 'gateAlpha' : undefined,
+      stage.channels,
+    ),
+    ...activationConstants('SQUEEZE_ACTIVATION', stage.activation),
     ...activationConstants('GATE', stage.gate),
-  });
+  };
+}
+
+/** Rows padded to fours, so that a vector of channels has four. */
+const reduceFilter = (lowering: Lowering, channels: number, reduced: number): number =>
+  lowering.packer.add(
+    {rows: channels, columns: reduced, padRows: true},
+    {form: 'filter', filter: 'gateReduceFilter'},
+  );
+
+interface SummedTiles {
+  readonly tile: DepthwiseTile;
+  /** Tiles of pixels, and blocks of channels. */
+  readonly tiles: number;
+  readonly blocks: number;
+  /** The stage behind the gate. */
+  readonly next: Stage | undefined;
+}
+
+/** Where a depth-wise convolution leaves the sums for the gate behind it, and in which form. */
+export function sumsForGate(
+  lowering: Lowering,
+  stage: GateStage,
+  shape: Shape4D,
+  {tile, tiles, blocks, next}: SummedTiles,
+): PartialSums {
+  const [batch, , , channels] = shape;
+  const product = productBehind(lowering, shape, next);
+  const problem: GateProblem = {
+    batch,
+    channels,
+    reduced: stage.channels,
+    sums: {tiles, blocks, threads: threadsOf(tile)},
+    ...(product ? {product} : {}),
+  };
+  const gate = lowering.tiling.gate(problem);
+  const parts = isReduced(gate) ? tiles * blocks : tiles;
+  const vectors = divideUp(isReduced(gate) ? stage.channels : channels, 4);
+  return {buffer: lowering.scratchFor('sums', batch * parts * vectors * 4), parts, gate, problem};
+}
+
+/** The product of a pointwise stage behind a gate; those on subgroup matrices stage their rows another way. */
+function productBehind(
+  lowering: Lowering,
+  [n, h, w, channels]: Shape4D,
+  next: Stage | undefined,
+): GatedProduct | undefined {
+  if (next?.op !== 'pointwise' || lowering.tiling.half?.matrix) return undefined;
+  const problem = productProblem(next, [n, h, w, channels], false);
+  return gatedProduct(lowering.tiling.matmul(problem), problem, h * w);
+}
+
+/** The constants by which a depth-wise kernel takes in a gate's first layer, or does not. */
+export function reducing(
+  lowering: Lowering,
+  stage: GateStage | undefined,
+  gate: GateTile | undefined,
+  {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
+): Constants {
+  if (!stage || !gate || !isReduced(gate))
+    return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
+  return {
+    IS_REDUCED: true,
+    REDUCED: stage.channels,
+    REDUCE_FILTER: reduceFilter(lowering, channels, stage.channels),
+    ...reduceConstants(threadsOf(tile), tile.LANES, stage.channels),
+  };
 }
 
 export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName {
   const gain = lowering.packer.vector(`${stage.name}Gain`, rows.channels);
-  return emitGate(lowering, rows, sumsOf(lowering, rows, true), {
+  const problem = {batch: rows.shape[0], channels: rows.channels, reduced: 4};
+  return emitGate(lowering, 'gate', rows, sumsOf(lowering, rows, true), {
     CHANNELS: rows.channels,
     REDUCED: 4,
-    ...lowering.tiling.gate({batch: rows.shape[0], channels: rows.channels, reduced: 4}),
+    ...lowering.tiling.gate(problem),
     SHARES: 1,
     IS_GRN: true,
     GAIN: gain,
@@ -51,38 +147,38 @@ export function grn(lowering: Lowering, stage: GrnStage, rows: Rows): BufferName
     ...Object.fromEntries(
       ['REDUCE_FILTER', 'EXPAND_FILTER', 'REDUCE_BIAS', 'EXPAND_BIAS'].map((name) => [name, 0]),
     ),
-    HAS_BIAS: false,
-    HAS_SLOPE: false,
-    SLOPE: 0,
-    ...activationConstants('ACTIVATION', {fn: 'linear'}),
+    HAS_GATE_BIAS: false,
+    HAS_SQUEEZE_SLOPE: false,
+    SQUEEZE_SLOPE: 0,
+    ...activationConstants('SQUEEZE_ACTIVATION', {fn: 'linear'}),
     ...activationConstants('GATE', {fn: 'linear'}),
   });
 }
 
 function emitGate(
   lowering: Lowering,
+  kernel: 'gate' | 'gateExpand',
   rows: Rows,
-  sums: {buffer: BufferName; parts: number},
+  sums: PartialSums,
   constants: Constants,
 ): BufferName {
   const [n, h, w] = rows.shape;
   const scales = lowering.scratchFor('scales', n * divideUp(rows.channels, 4) * 4);
-  const weights = rows.channels * 2 * Number(constants['REDUCED']);
+  const reduced = Number(constants['REDUCED']);
+  const isWhole = kernel === 'gate';
+  const weights = rows.channels * reduced * (isWhole ? 2 : 1);
+  const read = sums.parts * (isWhole ? rows.channels : reduced);
   lowering.dispatches.push({
-    kernel: 'gate',
+    kernel,
     constants: {...constants, PIXELS: h * w, SUM_PARTS: sums.parts, IN_FLIGHT: LOADS_IN_FLIGHT},
     buffers: {sums: sums.buffer, weights: 'weights', scales},
     workgroups: [n, Number(constants['SHARES']), 1],
-    cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * rows.channels * (sums.parts + 1) + weights)},
+    cost: {macs: n * weights, bytes: FLOAT_BYTES * (n * (read + rows.channels) + weights)},
   });
   return scales;
 }
 
-export function sumsOf(
-  lowering: Lowering,
-  rows: Rows,
-  squared: boolean,
-): {buffer: BufferName; parts: number} {
+export function sumsOf(lowering: Lowering, rows: Rows, squared: boolean): PartialSums {
   const [n, h, w] = rows.shape;
   const {LANES, ROWS, SUM_PARTS} = lowering.tiling.sum({pixels: h * w, channels: rows.channels});
   const buffer = lowering.scratchFor('sums', n * SUM_PARTS * divideUp(rows.channels, 4) * 4);

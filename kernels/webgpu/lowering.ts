@@ -22,6 +22,7 @@ import {
 } from '../plan.js';
 import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
+import type {GateProblem, GateTile} from './gate_tiling.js';
 import type {Vectors} from './lower_head.js';
 import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import {type MatrixKernel, readsScalars, type RowKernel} from './wgsl/index.js';
@@ -36,11 +37,12 @@ export interface Rows {
   readonly isHalf?: boolean;
   /** Per-image, per-channel factors, from a gate or GRN. */
   readonly scales?: BufferName;
+  readonly gate?: PendingGate;
   /** GRN's offset, which the next filter multiplies. */
   readonly rowOffset?: string;
   readonly norm?: {readonly moments: BufferName; readonly blocks: number; readonly stage: LayerNormStage};
   /** Sums over pixels the depth-wise kernel already took. */
-  readonly sums?: {readonly buffer: BufferName; readonly parts: number};
+  readonly sums?: PartialSums;
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
   /** These rows are to be expanded by a 1×1 convolution as they are read; 'shape' is that of the expansion. */
   readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
@@ -54,13 +56,30 @@ export interface Rows {
   readonly joined?: boolean;
 }
 
+/** Of all channels; where the gate's tile says so, of squeezed ones. */
+export interface PartialSums {
+  readonly buffer: BufferName;
+  readonly parts: number;
+  readonly gate?: GateTile | undefined;
+  readonly problem?: GateProblem | undefined;
+}
+
+/** A gate that the matrix product behind it makes: its parts' sums of squeezed channels, and what wgsl/squeeze.ts wants to know. */
+export interface PendingGate {
+  readonly sums: BufferName;
+  readonly constants: Constants;
+  /** Elements of the second layer's filter. */
+  readonly weights: number;
+}
+
 /** What stands behind a convolution and is finished by it. */
 export interface Ending {
   readonly scale?: Stage | undefined;
   readonly residual?: ResidualStage | undefined;
   readonly shortcut?: Rows | undefined;
-  /** The stage that follows, which may want statistics. */
+  /** The stage that follows, which may want statistics, and the one behind it. */
   readonly next?: Stage | undefined;
+  readonly afterNext?: Stage | undefined;
 }
 
 export const FLOAT_BYTES = 4;

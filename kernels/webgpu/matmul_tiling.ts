@@ -97,23 +97,21 @@ export const MATMUL_TILES: readonly RatedTile[] = [
 
 export const FLOAT_BYTES = 4;
 
-export function matmulIsLegal(t: MatmulTile, limits: DeviceLimits): boolean {
-  const invocations = threadsOf(t);
-  if (t.DIRECT)
-    return (
-      invocations <= limits.maxComputeInvocationsPerWorkgroup &&
-      FLOAT_BYTES * t.SPLIT_K * t.TILE_M * t.TILE_N <= limits.maxComputeWorkgroupStorageSize
-    );
+/** Of a workgroup. */
+export const matmulThreads = ({TILE_M, TILE_N, THREAD_M, THREAD_N, SPLIT_K}: MatmulTile): number =>
+  (TILE_M / THREAD_M) * (TILE_N / THREAD_N) * SPLIT_K;
+
+/** Of workgroup memory. */
+export function matmulBytes(t: MatmulTile): number {
+  if (t.DIRECT) return FLOAT_BYTES * t.SPLIT_K * t.TILE_M * t.TILE_N;
   const source = t.SPLIT_K * t.TILE_K * (t.TILE_M + 4);
   const filter = Math.max(t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
-  return (
-    invocations <= limits.maxComputeInvocationsPerWorkgroup &&
-    FLOAT_BYTES * (source + filter) <= limits.maxComputeWorkgroupStorageSize
-  );
+  return FLOAT_BYTES * (source + filter);
 }
 
-const threadsOf = ({TILE_M, TILE_N, THREAD_M, THREAD_N, SPLIT_K}: MatmulTile): number =>
-  (TILE_M / THREAD_M) * (TILE_N / THREAD_N) * SPLIT_K;
+export const matmulIsLegal = (t: MatmulTile, limits: DeviceLimits): boolean =>
+  matmulThreads(t) <= limits.maxComputeInvocationsPerWorkgroup &&
+  matmulBytes(t) <= limits.maxComputeWorkgroupStorageSize;
 
 /** Microseconds until a dispatch that waited for the one before it has begun. */
 export const LAUNCH = 2;
@@ -154,7 +152,7 @@ export function matmulTileOf(tile: MatmulTile): MatmulTile {
 /** What each thread stages per step: pairs of vectors of the source, vectors of the filter; or the vectors it finishes. */
 export function loadsOf(tile: MatmulTile): Constants {
   const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, DIRECT} = tile;
-  if (DIRECT) return {FINISHED: divideUp((TILE_M * TILE_N) / 4, threadsOf(tile))};
+  if (DIRECT) return {FINISHED: divideUp((TILE_M * TILE_N) / 4, matmulThreads(tile))};
   const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
   return {X_LOADS: divideUp((TILE_M * TILE_K) / 8, team), W_LOADS: divideUp((TILE_K * TILE_N) / 4, team)};
 }

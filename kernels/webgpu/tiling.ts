@@ -3,7 +3,7 @@
  * count issue slots of a processor; their constants were fitted to measurements and carry them in a comment.
  */
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
-import {divideUp} from '../plan.js';
+import {divideUp, powerOfTwoUpTo} from '../plan.js';
 import {type DenseProblem, denseTile, type DenseTile} from './dense_tiling.js';
 import {
   depthwiseProjectApart,
@@ -22,6 +22,7 @@ import {
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
 import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {type GateProblem, type GateTile, gateTile} from './gate_tiling.js';
 import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
 import {
@@ -99,11 +100,7 @@ export interface Tiling {
   /** A grouped convolution: as a matrix product a group, or by strips. */
   grouped(problem: GroupedProblem): GroupedTile;
   normalize(problem: {readonly channels: number}): {readonly LANES: number; readonly WORKGROUP: number};
-  /** `SHARES` workgroups an image, each of which makes its share of the scales. */
-  gate(problem: {readonly batch: number; readonly channels: number; readonly reduced: number}): {
-    readonly WORKGROUP: number;
-    readonly SHARES: number;
-  };
+  gate(problem: GateProblem): GateTile;
   sum(problem: {readonly pixels: number; readonly channels: number}): {
     readonly LANES: number;
     readonly ROWS: number;
@@ -114,12 +111,14 @@ export interface Tiling {
 /** Workgroups along one axis that every device allows. */
 export const MOST_WORKGROUPS = 65535;
 
-const powerOfTwoUpTo = (value: number, most: number): number =>
-  Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, value))));
+/** Threads of a workgroup. */
+export const threadsOf = (t: DepthwiseTile): number =>
+  t.LANES * divideUp(t.TILE_H, t.STRIP_H) * divideUp(t.TILE_W, t.STRIP_W);
 
 function isLegalDepthwise(t: DepthwiseTile, limits: DeviceLimits): boolean {
-  const threads = t.LANES * divideUp(t.TILE_H, t.STRIP_H) * divideUp(t.TILE_W, t.STRIP_W);
-  const statistics = FLOAT_BYTES * threads * Math.max(4, t.STRIP_H * t.STRIP_W);
+  const threads = threadsOf(t);
+  // Of a gate two vectors a thread, of a LayerNorm a number a pixel.
+  const statistics = FLOAT_BYTES * threads * Math.max(8, t.STRIP_H * t.STRIP_W);
   return (
     threads <= limits.maxComputeInvocationsPerWorkgroup && statistics <= limits.maxComputeWorkgroupStorageSize
   );
@@ -206,7 +205,7 @@ export function expandCandidates({shape, stage}: ExpandProblem, limits: DeviceLi
         for (const PIXELS of [4, 8]) {
           const strip = {STRIP_H, STRIP_W, LANES};
           const tile = {...tileOf(shape, strip, threads), ...strip, PIXELS};
-          const bytes = 16 * LANES * (patchOf(tile, stage) + divideUp(threads, LANES));
+          const bytes = 16 * LANES * (patchOf(tile, stage) + 2 * divideUp(threads, LANES));
           if (isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize)
             found.set(JSON.stringify(tile), tile);
         }
@@ -227,7 +226,7 @@ function expandTile({input, shape, stage}: ExpandProblem, limits: DeviceLimits):
   if (channels > 40 || n * h * w * vectors > 150_000 || n * h * w * vectors < 20_000) return undefined;
   const strip = {STRIP_H: 1, STRIP_W: Math.min(2, shape[2]), LANES: 4};
   const tile = {...tileOf(shape, strip, 112), ...strip, PIXELS: 8};
-  const bytes = 16 * tile.LANES * (patchOf(tile, stage) + 32);
+  const bytes = 16 * tile.LANES * (patchOf(tile, stage) + 64);
   return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
 }
 
@@ -278,15 +277,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       LANES: Math.min(32, powerOfTwoUpTo(divideUp(channels, 12), 32)),
       WORKGROUP: 128,
     }),
-    gate: ({batch, channels, reduced}) => ({
-      WORKGROUP: powerOfTwoUpTo(
-        // A map of few channels has many partial sums, which want threads, too.
-        Math.max(channels, reduced, 256),
-        Math.min(1024, limits.maxComputeInvocationsPerWorkgroup),
-      ),
-      // One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest.
-      SHARES: batch * 8 <= limits.processors ? powerOfTwoUpTo(divideUp(channels, 128), 8) : 1,
-    }),
+    gate: (problem) => gateTile(problem, limits),
     // Measured on an H200 over ten maps of ConvNeXt-T: 8 lanes by 32 rows were within a ninth of the best of four, but for one map, and
     // up to 3.7 times as fast as 16 by 4, whose threads have longer sums of their own.
     sum: ({pixels, channels}) => {

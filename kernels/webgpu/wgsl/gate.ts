@@ -86,10 +86,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
   sum = overTeams(local, sum, REDUCED4, REDUCE_TEAMS);
   if (team == 0u) {
-    if (HAS_BIAS) { sum += weight4(REDUCE_BIAS, r4); }
+    if (HAS_GATE_BIAS) { sum += weight4(REDUCE_BIAS, r4); }
     var slope = vec4f(0.0);
-    if (HAS_SLOPE) { slope = weight4(SLOPE, r4); }
-    squeezed[r4] = activate(sum, slope);
+    if (HAS_SQUEEZE_SLOPE) { slope = weight4(SQUEEZE_SLOPE, r4); }
+    squeezed[r4] = activateSqueezed(sum, slope);
   }
   workgroupBarrier();
 
@@ -111,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
     gate = overTeams(local, gate, EXPAND_LANES, EXPAND_TEAMS);
     if (share == 0u && c4 < end) {
-      if (HAS_BIAS) { gate += weight4(EXPAND_BIAS, c4); }
+      if (HAS_GATE_BIAS) { gate += weight4(EXPAND_BIAS, c4); }
       scales[image * C4 + c4] = gateOf(gate, vec4f(0.0));
     }
     workgroupBarrier();

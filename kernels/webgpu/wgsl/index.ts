@@ -19,14 +19,16 @@ import {
   vectorSlopes,
 } from './filter_gradient.js';
 import {gateText} from './gate.js';
+import {gateExpandText} from './gate_expand.js';
 import {groupedText} from './grouped.js';
 import {groupedProductText} from './grouped_product.js';
 import {matmulText} from './matmul.js';
-import {componentSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
+import {componentSource, gatedSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {PACKED_SECTIONS, packText} from './pack.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
+import {squeezeText} from './squeeze.js';
 import {stemText} from './stem.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
@@ -46,6 +48,10 @@ const BODIES = {
   pointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
     pieces: [epilogueText, rowMomentsText, pixelSource, matmulText],
+  },
+  gatedPointwise: {
+    bindings: [read('weights'), read('scales'), read('norms')],
+    pieces: [epilogueText, rowMomentsText, squeezeText, gatedSource, matmulText],
   },
   directPointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
@@ -137,6 +143,7 @@ export type KernelName =
   | `${RowKernel | GradientKernel}.${'vector' | 'scalar'}`
   | `${MatrixKernel}.${'float' | 'half'}`
   | 'gate'
+  | 'gateExpand'
   | 'mergeGradient'
   | 'pack';
 
@@ -192,6 +199,8 @@ const matrixKernels = (Object.keys(MATRIX_SOURCES) as MatrixKernel[]).flatMap((k
   matrixVariant(kernel, 'half'),
 ]);
 
+const GATE = [read('sums'), read('weights'), write('scales')];
+
 const packedSections = Array.from({length: PACKED_SECTIONS}, (_, i) => read(`w${i}Scalars`));
 
 export const KERNELS = Object.fromEntries<KernelText>([
@@ -200,5 +209,6 @@ export const KERNELS = Object.fromEntries<KernelText>([
   ...gradientKernels,
   ['mergeGradient', {bindings: [read('sumsScalars'), ...GRADIENT_SUMS], text: mergeGradientText}],
   ['pack', {bindings: [...packedSections, write('outScalars')], text: packText}],
-  ['gate', {bindings: [read('sums'), read('weights'), write('scales')], text: gateText}],
+  ['gate', {bindings: GATE, text: gateText}],
+  ['gateExpand', {bindings: GATE, text: [squeezeText, gateExpandText].join('\n')}],
 ]) as Readonly<Record<KernelName, KernelText>>;

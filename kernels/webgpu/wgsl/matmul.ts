@@ -113,6 +113,7 @@ fn main(
   var wNext: array<vec4f, W_LOADS>;
   let firstK = (part * TEAM_STEPS * SPLIT_K + team) * TILE_K;
   fetch(vec3u(filterBase, firstK, n4Origin), thread, &origins, &xNext, &scaleNext, &wNext);
+  makeScales(rowOrigin, part, local);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
     // unroll i < X_LOADS
@@ -125,6 +126,11 @@ fn main(
         if (HAS_SCALES) {
           first *= scaleNext[min(i * 2u, SCALES - 1u)];
           second *= scaleNext[min(i * 2u + 1u, SCALES - 1u)];
+        }
+        if (MAKES_SCALES) {
+          let scale = madeScale(((step - 1u) * SPLIT_K + team) * TILE_K4 + at % TILE_K4);
+          first *= scale;
+          second *= scale;
         }
         // unroll c < 4
         {

@@ -2,7 +2,14 @@
  * Where wgsl/matmul.ts takes its rows from. Each source has originOf(row), what of a row serves every step along K;
  * tapOf(first4, lane), what of the group of four k at first4 + lane serves every row, where a step begins at first4;
  * readSource(origin, tap), the four values, zero beyond K; scaleOf(origin, tap), what a gate multiplies them by; and filterOrigin(rowOrigin), where the filter of a tile's rows begins.
+ * A source that MAKES_SCALES for its workgroup's part of K does so in makeScales; then madeScale(at) has those of its at'th vector.
  */
+
+const noScales = /* wgsl */ `
+const MAKES_SCALES = false;
+fn makeScales(rowOrigin: u32, part: u32, local: u32) {}
+fn madeScale(at: u32) -> vec4f { return vec4f(1.0); }
+`;
 
 const oneFilter = /* wgsl */ `
 fn filterOrigin(rowOrigin: u32) -> u32 { return FILTER / 4u; }
@@ -28,17 +35,42 @@ fn scaleOf(row: Origin, k4: Tap) -> vec4f {
 `;
 
 /** A pointwise stage: a row is a pixel. */
-export const pixelSource = pixels + oneFilter;
+export const pixelSource = noScales + pixels + oneFilter;
+
+/** The same behind a gate whose scales each workgroup makes for itself (squeeze.ts): all rows of its tile are of one image. */
+export const gatedSource =
+  pixels +
+  oneFilter +
+  /* wgsl */ `
+const MAKES_SCALES = true;
+const SHARE = TEAM_STEPS * SPLIT_K * TILE_K4;
+
+var<workgroup> scaleTile: array<vec4f, SHARE>;
+
+// Not scales, but what they are made of.
+fn partAt(at: u32) -> vec4f { return scales[at]; }
+
+fn makeScales(rowOrigin: u32, part: u32, local: u32) {
+  let value = gateScales(rowOrigin / PIXELS, part * SHARE, local);
+  if (local < SHARE) { scaleTile[local] = value; }
+  workgroupBarrier();
+}
+
+fn madeScale(at: u32) -> vec4f { return scaleTile[at]; }
+`;
 
 /** Winograd's products: a row is a transformed tile's component, of which each has a filter of its own. */
 export const componentSource =
+  noScales +
   pixels +
   /* wgsl */ `
 fn filterOrigin(rowOrigin: u32) -> u32 { return FILTER / 4u + rowOrigin / COMPONENT_ROWS * (K * N4); }
 `;
 
 /** The origin of a row whose window may reach over the edges of the map; behind a gate there is always a pointwise stage. */
-const windowOrigin = /* wgsl */ `
+const windowOrigin =
+  noScales +
+  /* wgsl */ `
 fn scaleOf(origin: Origin, tap: Tap) -> vec4f { return vec4f(1.0); }
 
 struct Origin {
