@@ -1,10 +1,10 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
  *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16]
- *     [--size=224] [--seconds=4] [--out=FILE] [--json]
+ *     [--size=224] [--tune] [--seconds=4] [--out=FILE] [--json]
  * MODEL as in capture.js. Images have the network's own size (384×384 for EfficientNetV2-S) unless --size says another. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
  * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
- * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --precision=f16
+ * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --tune measures tiles on the device first. --precision=f16
  * fuses in f16 and says how far the outputs are from those fused in f32. --seconds ends a median of slow predictions earlier, at five.
  * --json prints a line of JSON a row. Where stock TF.js fails its columns are missing, and `stockError` says why.
  */
@@ -32,6 +32,7 @@ const {values, positionals} = parseArgs({
     only: {type: 'string'},
     precision: {type: 'string', default: 'f32'},
     size: {type: 'string'},
+    tune: {type: 'boolean', default: false},
     seconds: {type: 'string', default: 'Infinity'},
     out: {type: 'string'},
     json: {type: 'boolean', default: false},
@@ -120,7 +121,15 @@ async function measureStock(loaded: BenchmarkModel, x: tf.Tensor): Promise<{row:
   return {row, output};
 }
 
+/** Measures tiles on the device, and says what that changed. */
+async function tuned(fused: FusedModel, x: tf.Tensor): Promise<void> {
+  const start = performance.now();
+  const {problems, blocks} = await fused.tune(x);
+  console.log(JSON.stringify({problems, blocks, seconds: Math.round((performance.now() - start) / 1000)}));
+}
+
 async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
+  if (values.tune) await tuned(fused, x);
   await fused.warmup(x); // Compiles side by side.
   const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));

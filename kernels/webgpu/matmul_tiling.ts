@@ -31,9 +31,10 @@ export interface MatmulProblem {
 /**
  * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side: each takes `latency` a step
  * along K and `fixed` besides, however few there are; when there are many, the processor spends `work` on each step and
- * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py to 155 matrix products of EfficientNet-B0, MobileNetV2 and
- * ConvNeXt-T at batches 1 to 128 on an H200: mean error of a tile 1 to 7 %, and the tile of least estimate is on average 3 %
- * slower than the best of 69. Elsewhere only their ratios count.
+ * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py on an H200, tiles of up to 64 rows by 32 or 32 by 64 to 55 products as they
+ * stand in their blocks at batches 1 and 8, the others to 155 bare ones of EfficientNet-B0, MobileNetV2 and ConvNeXt-T at batches 1 to 128:
+ * mean error of a tile 1 to 16 %, and the tile of least estimate is on average 6 and 3 % slower than the best. Elsewhere only their ratios
+ * count.
  */
 export interface RatedTile extends MatmulTile {
   readonly slots: number;
@@ -79,14 +80,14 @@ export const MATMUL_TILES: readonly RatedTile[] = [
   rated([64, 48, 16, 8, 4, 1], 2, [0.52, 0.407], [0.916, 0.279]),
   rated([64, 32, 16, 8, 4, 1], 2, [0.467, 0.263], [0.534, 0.126]),
   rated([64, 16, 16, 8, 4, 1], 6, [0.598, 0.176], [0.911, 0.15]),
-  rated([32, 64, 16, 8, 4, 2], 2, [0.511, 0.488], [1.59, 0.95]),
+  rated([32, 64, 16, 8, 4, 2], 3, [0.89, 0.467], [0.237, 1.42]),
   rated([32, 64, 16, 8, 4, 1], 2, [0.449, 0.25], [0.467, 0.0798]),
-  rated([32, 32, 32, 4, 4, 2], 4, [0.735, 0.744], [0.943, 0.558]),
-  rated([32, 32, 16, 4, 4, 1], 3, [0.28, 0.171], [0.666, 0.124]),
-  rated([16, 64, 32, 4, 4, 4], 1, [1.43, 0.154], [1.34, 0.3]),
-  rated([16, 32, 32, 4, 4, 4], 1, [0.588, 0.87], [1.5, 1.02]),
-  rated([16, 32, 16, 4, 4, 8], 1, [0.581, 0.829], [1.8, 1.31]),
-  rated([16, 16, 32, 4, 4, 8], 1, [1.06, 0.227], [1.36, 0.3]),
+  rated([32, 32, 32, 4, 4, 2], 1, [0.837, 0.209], [0.6, 0.3]),
+  rated([32, 32, 16, 4, 4, 1], 2, [0.322, 0.26], [0.52, 0.0429]),
+  rated([16, 64, 32, 4, 4, 4], 1, [1.34, 1.51], [1.59, 1.08]),
+  rated([16, 32, 32, 4, 4, 4], 1, [1.04, 0.00864], [0.714, 0.3]),
+  rated([16, 32, 16, 4, 4, 8], 1, [0.954, 0.239], [1.24, 0.3]),
+  rated([16, 16, 32, 4, 4, 8], 1, [1.35, 0.223], [0.954, 0.3]),
   direct([16, 16, 24, 4, 4, 16], 4, [1.68, 1.3], [0.147, 0.0104]),
   direct([32, 16, 16, 4, 4, 8], 2, [1.18, 0.995], [0.24, 0.021]),
   direct([16, 32, 16, 4, 4, 8], 3, [1.09, 0.871], [0.224, 0.0151]),
