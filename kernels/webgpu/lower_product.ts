@@ -43,7 +43,7 @@ export function pointwiseProduct(lowering: Lowering, stage: PointwiseStage, prod
 export function fullConvolution(lowering: Lowering, stage: SpatialStage, product: Product): Rows {
   const {rows, shape} = product;
   const {kernel, stride, dilation} = stage;
-  if (isStem(kernel, rows.channels)) return stem(lowering, stage, product);
+  if (isStem(kernel, stride, rows.channels)) return stem(lowering, stage, product);
   const isHalf = lowering.tiling.half !== undefined;
   const tile = lowering.tiling.convolution({input: rows.shape, shape, kernel, stride, dilation, isHalf});
   if (isWinograd(tile)) return winograd(lowering, stage, product, tile);

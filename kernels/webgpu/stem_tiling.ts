@@ -24,8 +24,11 @@ export interface StemTile {
 /** A window of so many values is read by a thread as it lies; larger ones are left to a matrix product. */
 const MOST_VALUES = 48;
 
-export const isStem = (kernel: Pair, channels: number): boolean =>
-  channels < 4 && kernel[0] * kernel[1] * channels <= MOST_VALUES;
+/** Windows that do not overlap are left to a matrix product, too: nothing of a line serves two of them. */
+export const isStem = (kernel: Pair, stride: Pair, channels: number): boolean =>
+  channels < 4 &&
+  kernel[0] * kernel[1] * channels <= MOST_VALUES &&
+  (stride[0] < kernel[0] || stride[1] < kernel[1]);
 
 /** Input under a strip, in pixels of a row. */
 export const lineOf = ({STRIP}: Pick<StemTile, 'STRIP'>, {kernel, stride, dilation}: StemProblem): number =>
