@@ -11,6 +11,7 @@ import {
   matmulIsLegal,
   type MatmulTile,
   matmulTileOf,
+  stockLimits,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
 import {stemCandidates} from '../kernels/webgpu/stem_tiling.js';
@@ -132,7 +133,7 @@ onBackend('webgpu', "tiles of a network's first convolution", () => {
   const windows = [
     {input: [2, 13, 17, 3], kernel: 3, stride: 2, pad: 'same', dilation: 1, channels: 32},
     {input: [1, 9, 20, 2], kernel: 4, stride: 1, pad: [3, 1, 0, 2], dilation: 2, channels: 9},
-    {input: [1, 16, 12, 3], kernel: 4, stride: 4, pad: 'valid', dilation: 1, channels: 24},
+    {input: [1, 16, 12, 3], kernel: 4, stride: 3, pad: 'valid', dilation: 1, channels: 24},
   ] as const;
   for (const {input, channels, ...window} of windows) {
     const stage = spatialStage('spatial', {...window, group: input[3], channels, activation: 'relu6'});
@@ -158,6 +159,14 @@ onBackend('webgpu', "tiles of a network's first convolution", () => {
       expect((await device.popErrorScope())?.message).toBeUndefined();
     });
   }
+});
+
+describe('a first convolution whose windows do not overlap', () => {
+  it('is a matrix product', () => {
+    const stage = spatialStage('spatial', {kernel: 4, stride: 4, pad: 'valid', group: 3, channels: 24});
+    const plan = lowerBlock({kind: 'BlockConv', stages: [stage]}, [1, 16, 12, 3], tilingFor(stockLimits));
+    expect(plan.dispatches.map(({kernel}) => kernel)).toEqual(['packedConvolution.vector']);
+  });
 });
 
 onBackend('webgpu', 'tiles of a dense layer', () => {
