@@ -22,6 +22,7 @@ import {readTuned, useNodeWebGPU, writeTuned} from '../src/node.js';
 import {GpuClock} from '../src/tune/gpu_clock.js';
 import {timeBlock, tunePlans} from '../src/tune/tune.js';
 import {type NetworkBlock, NETWORKS} from './networks.js';
+import {EXACT_TIMESTAMPS} from './timing.js';
 
 const ARCHITECTURES = [
   'efficientnet_b4',
@@ -40,9 +41,8 @@ const {values} = parseArgs({
     out: {type: 'string'},
   },
 });
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 const backend = tf.backend() as WebGPUBackend;
 const {device} = backend;

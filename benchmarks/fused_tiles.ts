@@ -25,7 +25,7 @@ import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {GpuClock, type TimedStep} from '../src/tune/gpu_clock.js';
 import {seededRandom} from '../test/support/random.js';
 import {type NetworkBlock, NETWORKS} from './networks.js';
-import {PlanBuffers, recordedOf} from './timing.js';
+import {EXACT_TIMESTAMPS, PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -38,9 +38,8 @@ const {values} = parseArgs({
   },
 });
 const deadline = performance.now() + 1000 * Number(values.seconds);
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 const {device} = tf.backend() as WebGPUBackend;
 const limits = limitsOf(device);

@@ -29,7 +29,7 @@ import {gateStage, pointwiseStage, spatialStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {seededRandom} from '../test/support/random.js';
 import {type NetworkBlock, NETWORKS} from './networks.js';
-import {GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -41,9 +41,8 @@ const {values} = parseArgs({
   },
 });
 const deadline = performance.now() + 1000 * Number(values.seconds);
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 const {device} = tf.backend() as WebGPUBackend;
 const limits = limitsOf(device);

@@ -25,7 +25,7 @@ import {spatialStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {seededRandom} from '../test/support/random.js';
 import {drawn, largestOf, timesOf, warmUp} from './timed_plans.js';
-import {GpuTimer} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -42,9 +42,8 @@ const {values} = parseArgs({
 });
 const started = performance.now();
 const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 // Small tensors would otherwise be computed on the CPU.
 tf.env().set('WEBGPU_CPU_FORWARD', false);

@@ -28,7 +28,7 @@ import type {Block, Shape4D, Stage} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {NETWORKS} from './networks.js';
-import {GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values, positionals} = parseArgs({
   allowPositionals: true,
@@ -39,9 +39,8 @@ const {values, positionals} = parseArgs({
     out: {type: 'string'},
   },
 });
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 const {device} = tf.backend() as WebGPUBackend;
 const limits = {

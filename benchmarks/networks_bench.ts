@@ -21,7 +21,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
-import {GpuTimer} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
 
 const {values, positionals} = parseArgs({
   allowPositionals: true,
@@ -42,9 +42,8 @@ const RUNS = Number(values.runs);
 const SECONDS = Number(values.seconds);
 const precision = values.precision === 'f16' ? 'f16' : 'f32';
 const IN_FLIGHT = 4;
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
   halfPrecision: precision === 'f16',
 });
 const {device} = tf.backend() as WebGPUBackend;

@@ -25,7 +25,7 @@ import {
 import type {Shape4D} from '../ops/index.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {type NetworkBlock, NETWORKS} from './networks.js';
-import {GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -38,9 +38,8 @@ const {values} = parseArgs({
 });
 const COPIES = 8;
 const WARM_UP_MS = 40;
-// Dawn rounds timestamps to 65 µs unless told otherwise.
 const adapter = await useNodeWebGPU({
-  flags: ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'],
+  flags: EXACT_TIMESTAMPS,
 });
 const {device} = tf.backend() as WebGPUBackend;
 const limits = {...limitsOf(device), processors: 132};

@@ -3,6 +3,12 @@ import type {BufferName, Dispatch, Plan} from '../kernels/plan.js';
 import {boundBuffers, type PipelineCache} from '../kernels/webgpu/compile.js';
 import {seededRandom} from '../test/support/random.js';
 
+/** Flags of Dawn, which rounds timestamps to 65 µs unless told otherwise. */
+export const EXACT_TIMESTAMPS = [
+  'enable-dawn-features=allow_unsafe_apis',
+  'disable-dawn-features=timestamp_quantization',
+];
+
 /** The buffers of a plan, filled with random numbers, f32 or f16: a GPU runs faster on zeros. */
 export class PlanBuffers {
   readonly #device: GPUDevice;
