@@ -1,14 +1,15 @@
 /**
  * Whole networks: stock TF.js op by op, its dispatches replayed, fused, and fused and replayed, in one run on one device.
  *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16]
- *     [--size=224] [--tune] [--seconds=4] [--out=FILE] [--json]
+ *     [--size=224] [--tune] [--tuned=FILE] [--seconds=4] [--out=FILE] [--json]
  * MODEL as in capture.js. Images have the network's own size (384×384 for EfficientNetV2-S) unless --size says another. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
  * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
- * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --tune measures tiles on the device first. --precision=f16
+ * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --tune measures tiles on the device first,
+ * --tuned keeps them in a file, and takes those it holds. --precision=f16
  * fuses in f16 and says how far the outputs are from those fused in f32. --seconds ends a median of slow predictions earlier, at five.
  * --json prints a line of JSON a row. Where stock TF.js fails its columns are missing, and `stockError` says why.
  */
-import {writeFileSync} from 'node:fs';
+import {existsSync, writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import {capture, type Capture} from '../src/capture/index.js';
@@ -16,6 +17,7 @@ import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {levelRun} from '../src/capture/levels.js';
 import {openSource, type Run} from '../src/capture/source.js';
 import {fuse, type FusedModel} from '../src/index.js';
+import {readTuned, writeTuned} from '../src/node_tuned.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
@@ -33,6 +35,7 @@ const {values, positionals} = parseArgs({
     precision: {type: 'string', default: 'f32'},
     size: {type: 'string'},
     tune: {type: 'boolean', default: false},
+    tuned: {type: 'string'},
     seconds: {type: 'string', default: 'Infinity'},
     out: {type: 'string'},
     json: {type: 'boolean', default: false},
@@ -48,6 +51,7 @@ const adapter = await useNodeWebGPU({
 });
 const {device} = tf.backend() as WebGPUBackend;
 const timer = new GpuTimer(device);
+if (values.tuned !== undefined && existsSync(values.tuned)) await readTuned(values.tuned);
 console.log(JSON.stringify(values.json ? {about: adapter} : adapter));
 
 const medianOf = (run: () => Promise<unknown>): Promise<number> => medianMs(RUNS, run, SECONDS);
@@ -125,6 +129,7 @@ async function tuned(fused: FusedModel, x: tf.Tensor): Promise<void> {
   const start = performance.now();
   const {problems, blocks} = await fused.tune(x);
   console.log(JSON.stringify({problems, blocks, seconds: Math.round((performance.now() - start) / 1000)}));
+  if (values.tuned !== undefined) await writeTuned(values.tuned);
 }
 
 async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
