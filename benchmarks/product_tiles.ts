@@ -69,7 +69,7 @@ const planWith = ({block, input}: NetworkBlock, key?: string, tile?: MatmulTile)
     ...tilingFor(limits),
     feedForward: () => APART,
     depthwiseProject: () => APART,
-    expandDepthwise: () => undefined,
+    expandDepthwise: () => APART,
     matmul: (problem) =>
       tile && keyOf(problem) === key ? tile : tilingFor(limits).matmul({...problem, canPart: false}),
   });

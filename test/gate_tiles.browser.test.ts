@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {shaderOf} from '../kernels/webgpu/compile.js';
+import type {ExpandTile} from '../kernels/webgpu/expand_tiling.js';
 import {
   formOfGate,
   gateCandidates,
@@ -11,7 +12,7 @@ import {
 } from '../kernels/webgpu/gate_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
-import {type ExpandTile, type MatmulTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
+import {type MatmulTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
 import {type Block, reference} from '../ops/index.js';
 import {gateStage, pointwiseStage, spatialStage} from '../ops/stages/make.js';
 import {drawBlock} from './support/draw.js';
@@ -46,8 +47,20 @@ const STAGED: MatmulTile = {
   PARTS: 1,
 };
 
-const STRIP = {STRIP_H: 1, STRIP_W: 2} as const;
-const expandTile: ExpandTile = {TILE_H: 2, TILE_W: 4, ...STRIP, LANES: 4, PIXELS: 4};
+/** Three chunks in two parts: of 16 and 16 channels, and of the last four. */
+const expandTile: ExpandTile = {
+  FUSED: true,
+  WORKGROUP: 64,
+  TILE_H: 2,
+  TILE_W: 4,
+  STRIP_H: 1,
+  STRIP_W: 2,
+  HIDDEN_CHUNK: 16,
+  STEP_K: 12,
+  EXPAND_ROWS: 3,
+  EXPAND_COLUMNS: 1,
+  PARTS: 2,
+};
 
 /** Sizes on, under and over vectors, lanes and teams. */
 const CASES: Readonly<Record<string, GateCase>> = {

@@ -13,6 +13,7 @@ import {
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
+import {estimateExpand, expandCandidates, expandTiles} from './expand_tiling.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
 import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
@@ -39,11 +40,10 @@ import {
 } from './tiling.js';
 import {lineOf, stemCandidates} from './stem_tiling.js';
 
-/** Those of a tiling's members that choose a tile. Whether an expansion is made on the spot is no tile: it changes the dispatches. */
-export type TiledKernel = Exclude<
-  {[K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never}[keyof Tiling],
-  'expandDepthwise'
->;
+/** Those of a tiling's members that choose a tile. */
+export type TiledKernel = {
+  [K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never;
+}[keyof Tiling];
 type ProblemOf<K extends TiledKernel> = Parameters<Tiling[K]>[0];
 type TileOf<K extends TiledKernel> = ReturnType<Tiling[K]>;
 
@@ -143,6 +143,13 @@ const depthwiseProject = fused({
   every: depthwiseProjectTiles,
   estimate: estimateDepthwiseProject,
   apart: apartMicroseconds.depthwiseProject,
+});
+
+const expandDepthwise = fused({
+  candidates: expandCandidates,
+  every: expandTiles,
+  estimate: estimateExpand,
+  apart: apartMicroseconds.expandDepthwise,
 });
 
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
@@ -305,6 +312,7 @@ export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, Til
   depthwise,
   feedForward,
   depthwiseProject,
+  expandDepthwise,
   grouped,
   stem,
   dense,

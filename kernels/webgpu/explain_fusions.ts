@@ -10,6 +10,7 @@ import type {TunedPlans} from './tuned.js';
 const FUSIONS: Partial<Record<TiledKernel, string>> = {
   feedForward: '1×1 and 1×1',
   depthwiseProject: '[1×1,] depth-wise and 1×1',
+  expandDepthwise: '1×1 and depth-wise',
 };
 
 export interface FusionNotTaken {

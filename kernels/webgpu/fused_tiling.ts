@@ -89,7 +89,8 @@ const MOST_ROWS = 12;
 /** Candidates of one problem, the best by estimate. */
 const MOST_CANDIDATES = 24;
 
-const odd = (value: number): number => value + (1 - (value % 2));
+/** Strides that spread vectors of a column over the banks. */
+export const odd = (value: number): number => value + (1 - (value % 2));
 
 /** Rows of `threads` × `columns` vectors that cover `rows` × `vectors`. */
 interface ThreadTile {
@@ -134,7 +135,7 @@ export const chunksFor = (hidden: number, sizes: readonly number[]): readonly nu
 };
 
 /** Steps of `whole` channels that fit: all at once, else the largest of 32, 16 and 8 that divides where it has to. */
-const stepsOf = (whole: number, divides: boolean): readonly number[] =>
+export const stepsOf = (whole: number, divides: boolean): readonly number[] =>
   [whole, 32, 16, 8].filter((step, at) => at === 0 || (step < whole && (!divides || whole % step === 0)));
 
 /** What a workgroup makes of which channels, wherever its pixels lie. */
@@ -282,7 +283,7 @@ export const workgroupsFor = (limits: DeviceLimits): readonly number[] =>
  * The tile of least estimate where it gains enough over `apart`. `macs` are the products' without any waste: where these alone
  * take too long, nobody need look for a tile.
  */
-export function fusedIfWorthwhile<T extends ChunkTile>(
+export function fusedIfWorthwhile<T extends {readonly FUSED: true}>(
   candidates: () => readonly T[],
   estimateOf: (tile: T) => number,
   {apart, macs}: {readonly apart: number; readonly macs: number},
@@ -294,7 +295,7 @@ export function fusedIfWorthwhile<T extends ChunkTile>(
 }
 
 /** The largest number of vectors up to four that divides a step: what is written out at once. */
-const unrolled = (step: number): number => [4, 3, 2].find((count) => (step / 4) % count === 0) ?? 1;
+export const unrolled = (step: number): number => [4, 3, 2].find((count) => (step / 4) % count === 0) ?? 1;
 
 /** The constants that follow from a tile: loads of a thread a step, vectors written out at once. */
 export function chunkConstants(

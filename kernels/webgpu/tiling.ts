@@ -14,6 +14,14 @@ import {
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
 import {
+  estimateExpand,
+  expandApart,
+  expandCandidates,
+  expandMacs,
+  type ExpandProblem,
+  type ExpandTile,
+} from './expand_tiling.js';
+import {
   estimateFeedForward,
   feedForwardApart,
   feedForwardCandidates,
@@ -21,7 +29,7 @@ import {
   type FeedForwardProblem,
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
-import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {APART, type Apart, fusedIfWorthwhile} from './fused_tiling.js';
 import {type GateProblem, type GateTile, gateTile} from './gate_tiling.js';
 import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
@@ -68,18 +76,6 @@ export interface DepthwiseTile {
   readonly LANES: number;
 }
 
-/** A depth-wise tile whose input is expanded on the spot, PIXELS a thread at a time. */
-export interface ExpandTile extends DepthwiseTile {
-  readonly PIXELS: number;
-}
-
-export interface ExpandProblem {
-  /** Of the rows before the expansion. */
-  readonly input: Shape4D;
-  readonly shape: Shape4D;
-  readonly stage: SpatialStage;
-}
-
 export interface Tiling {
   /** Where the plan is to hold f16 between its dispatches. */
   readonly half?: HalfTiling;
@@ -87,8 +83,8 @@ export interface Tiling {
   /** A full convolution: as one product that gathers its rows, or by Winograd's transforms. */
   convolution(problem: ConvolutionProblem): ConvolutionTile;
   depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
-  /** Undefined where expansion and depth-wise convolution are faster as two dispatches. */
-  expandDepthwise(problem: ExpandProblem): ExpandTile | undefined;
+  /** Whether an expansion and the depth-wise convolution behind it are one dispatch. */
+  expandDepthwise(problem: ExpandProblem): ExpandTile | Apart;
   /** Whether two pointwise stages are one dispatch. */
   feedForward(problem: FeedForwardProblem): FeedForwardTile | Apart;
   /** Whether a depth-wise convolution and its projection are one dispatch, with the expansion before them if there is one. */
@@ -184,52 +180,6 @@ export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: Devic
   return isLegalDepthwise(tile, limits) ? tile : {...tileOf(shape, strip, strip.LANES), ...strip};
 }
 
-/** Pixels of input under a tile. */
-export function patchOf(t: DepthwiseTile, {kernel, stride, dilation}: SpatialStage): number {
-  const reach = (axis: 0 | 1, extent: number): number =>
-    (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
-  return reach(0, t.TILE_H) * reach(1, t.TILE_W);
-}
-
-const EXPAND_STRIPS: readonly (readonly [number, number])[] = [[1, 2], [2, 2], [1, 4], [2, 4], [1, 7]]; // prettier-ignore
-
-/** Every tile of an expansion with its depth-wise convolution that is worth a measurement. */
-export function expandCandidates({shape, stage}: ExpandProblem, limits: DeviceLimits): ExpandTile[] {
-  const vectors = divideUp(stage.channels, 4);
-  const found = new Map<string, ExpandTile>();
-  for (const [STRIP_H, STRIP_W] of EXPAND_STRIPS) {
-    if (STRIP_H > shape[1] || STRIP_W > shape[2]) continue;
-    for (const LANES of [4, 6, 8, 12, 16]) {
-      if (divideUp(vectors, LANES) * LANES > 1.12 * vectors) continue;
-      for (const threads of [64, 128]) {
-        for (const PIXELS of [4, 8]) {
-          const strip = {STRIP_H, STRIP_W, LANES};
-          const tile = {...tileOf(shape, strip, threads), ...strip, PIXELS};
-          const bytes = 16 * LANES * (patchOf(tile, stage) + 2 * divideUp(threads, LANES));
-          if (isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize)
-            found.set(JSON.stringify(tile), tile);
-        }
-      }
-    }
-  }
-  return [...found.values()];
-}
-
-/**
- * One dispatch instead of two saves its launch and the expanded map's way through memory, but makes halos twice and multiplies
- * at a third of the matrix product's rate. Measured on an H200: at batch 1 and up to 40 channels 1 to 2 µs of 8 to 11 saved
- * on maps of 56² and 28²; with more channels or larger batches slower everywhere, by up to three times.
- */
-function expandTile({input, shape, stage}: ExpandProblem, limits: DeviceLimits): ExpandTile | undefined {
-  const [n, h, w, channels] = input;
-  const vectors = divideUp(stage.channels, 4);
-  if (channels > 40 || n * h * w * vectors > 150_000 || n * h * w * vectors < 20_000) return undefined;
-  const strip = {STRIP_H: 1, STRIP_W: Math.min(2, shape[2]), LANES: 4};
-  const tile = {...tileOf(shape, strip, 112), ...strip, PIXELS: 8};
-  const bytes = 16 * tile.LANES * (patchOf(tile, stage) + 64);
-  return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
-}
-
 /** A thread of a row's moments has up to twelve vectors in flight: measured on an H200 at 96 to 768 channels, benchmarks/NOTES.md. */
 export const momentsTile = (channels: number): {readonly LANES: number; readonly WORKGROUP: number} => ({
   LANES: Math.max(4, Math.min(64, powerOfTwoUpTo(divideUp(channels, 48), 64))),
@@ -243,13 +193,24 @@ const bestMatmul = (problem: MatmulProblem, limits: DeviceLimits): RatedTile =>
 export const apartMicroseconds = {
   feedForward: (problem: FeedForwardProblem, limits: DeviceLimits): number =>
     feedForwardApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
-  depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number =>
-    depthwiseProjectApart(
+  expandDepthwise: (problem: ExpandProblem, limits: DeviceLimits): number =>
+    expandApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
+  depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number => {
+    const expanded = problem.expand ? expandTile(problem, limits) : APART;
+    return depthwiseProjectApart(
       problem,
       (one) => estimateMatmul(bestMatmul(one, limits), one, limits),
-      problem.expand && expandTile(problem, limits) !== undefined,
-    ),
+      expanded.FUSED ? estimateExpand(expanded, problem) : undefined,
+    );
+  },
 } as const;
+
+const expandTile = (problem: ExpandProblem, limits: DeviceLimits): ExpandTile | Apart =>
+  fusedIfWorthwhile(
+    () => expandCandidates(problem, limits),
+    (tile) => estimateExpand(tile, problem),
+    {apart: apartMicroseconds.expandDepthwise(problem, limits), macs: expandMacs(problem)},
+  );
 
 export function tilingFor(limits: DeviceLimits): Tiling {
   return {

@@ -2,12 +2,13 @@
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
 import {denseText} from './dense.js';
-import {depthwiseText, expandSource, mapSource} from './depthwise.js';
-import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
+import {depthwiseText, mapSource} from './depthwise.js';
+import {depthwiseProjectText, mapPatch} from './depthwise_project.js';
 import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
+import {expandDepthwiseText} from './expand_depthwise.js';
 import {feedForwardText} from './feed_forward.js';
-import {expandText, projectText} from './fused.js';
+import {chunkText, expandText, projectText} from './fused.js';
 import {
   depthwiseGradientText,
   gradientOutput,
@@ -26,6 +27,7 @@ import {matmulText} from './matmul.js';
 import {componentSource, gatedSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {PACKED_SECTIONS, packText} from './pack.js';
+import {expandedPatch, patchText} from './patch.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
 import {squeezeText} from './squeeze.js';
@@ -81,19 +83,19 @@ const BODIES = {
   },
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, depthwiseText, expandSource],
+    pieces: [epilogueText, chunkText, patchText, expandText, expandedPatch, expandDepthwiseText],
   },
   feedForward: {
     bindings: [read('weights'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, projectText, expandText, feedForwardText],
+    pieces: [epilogueText, rowMomentsText, chunkText, projectText, expandText, feedForwardText],
   },
   depthwiseProject: {
     bindings: [read('weights')],
-    pieces: [epilogueText, projectText, depthwiseProjectText, mapPatch],
+    pieces: [epilogueText, chunkText, projectText, patchText, depthwiseProjectText, mapPatch],
   },
   expandDepthwiseProject: {
     bindings: [read('weights')],
-    pieces: [epilogueText, projectText, expandText, depthwiseProjectText, expandedPatch],
+    pieces: [epilogueText, chunkText, projectText, expandText, patchText, depthwiseProjectText, expandedPatch],
   },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   groupedProduct: {
