@@ -4,7 +4,7 @@
  * as in a network. Checks each tile's map against that of the two dispatches first.
  *   node dist/benchmarks/expand_tiles.js [--networks=a,b] [--batches=1,8,32] [--most=CHANNELS] [--tiles=12] [--blocks=TEXT]
  *     [--constants=NAME=VALUE,…] [--seconds=50] [--out=FILE]
- * --tiles: how many a problem, the best by estimate of each extent, chunk, strip and number of threads, threads' columns and parts. No
+ * --tiles: how many a problem, the best by estimate of each strip, rows a step, number of threads and lanes. No
  * problem is begun after --seconds. --constants: of the one dispatch, in the place of its own.
  */
 import {writeFileSync} from 'node:fs';
@@ -13,7 +13,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {boundBuffers, PipelineCache} from '../kernels/webgpu/compile.js';
-import {estimateExpand, type ExpandProblem, type ExpandTile, expandTiles} from '../kernels/webgpu/expand_tiling.js';
+import {estimateExpand, type ExpandProblem, type ExpandTile, expandTiles, threadsOf} from '../kernels/webgpu/expand_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
@@ -169,20 +169,21 @@ function problemOf(block: Block, input: Shape4D): ExpandProblem | undefined {
   return posed;
 }
 
-const textOf = (tile: ExpandTile): string =>
-  `${tile.WORKGROUP} ${tile.TILE_H}×${tile.TILE_W}/${tile.STRIP_H}×${tile.STRIP_W} c${tile.HIDDEN_CHUNK}/${tile.STEP_K} ${tile.EXPAND_ROWS}×${tile.EXPAND_COLUMNS} p${tile.PARTS}`;
+const textOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES}: ExpandTile): string =>
+  `${TILE_H}×${TILE_W}/${STRIP_H}×${STRIP_W}.${STEP_ROWS}·${LANES}`;
 
 /** Of all that fit, the first by estimate that bring something new. */
 function varied(problem: ExpandProblem, count: number): readonly ExpandTile[] {
   const rated = [...expandTiles(problem, limits)]
     .map((tile) => ({tile, us: estimateExpand(tile, problem)}))
     .sort((a, b) => a.us - b.us);
-  const seen = new Map<string, number>();
+  const seen = new Set<string>();
   const chosen = rated.filter(({tile}, at) => {
-    const {TILE_H, TILE_W, STRIP_H, STRIP_W, WORKGROUP, HIDDEN_CHUNK, EXPAND_COLUMNS, PARTS} = tile;
-    const names = [`tile ${TILE_H} ${TILE_W}`, `strip ${STRIP_H} ${STRIP_W}`, `threads ${WORKGROUP}`, `chunk ${HIDDEN_CHUNK}`, `columns ${EXPAND_COLUMNS}`, `parts ${PARTS}`]; // prettier-ignore
+    const {STRIP_H, STRIP_W, STEP_ROWS, LANES} = tile;
+    const threads = Math.round(Math.log2(threadsOf(tile)));
+    const names = [`strip ${STRIP_H} ${STRIP_W}`, `rows ${STRIP_W} ${STEP_ROWS}`, `threads ${threads}`, `lanes ${LANES}`]; // prettier-ignore
     const isNew = at < 2 || names.some((name) => !seen.has(name));
-    if (isNew) names.forEach((name) => seen.set(name, (seen.get(name) ?? 0) + 1));
+    if (isNew) names.forEach((name) => seen.add(name));
     return isNew;
   });
   return chosen.slice(0, count).map(({tile}) => tile);

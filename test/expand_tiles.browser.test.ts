@@ -1,6 +1,6 @@
 /** An expansion in one dispatch with the depth-wise convolution behind it, by tiles that are hard on it, against the reference. */
 import {shaderOf} from '../kernels/webgpu/compile.js';
-import {expandCandidates, type ExpandProblem, type ExpandTile, expandTiles} from '../kernels/webgpu/expand_tiling.js';
+import {expandCandidates, type ExpandProblem, type ExpandTile, expandTiles, threadsOf} from '../kernels/webgpu/expand_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {stockLimits, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
@@ -90,7 +90,7 @@ onBackend('webgpu', 'an expansion in one dispatch with the depth-wise convolutio
       const limits = limitsOf(backend().device);
       const tiles = eachOfAKind(expandTiles(problemOf(block, input), limits));
       expect(tiles.length).toBeGreaterThan(10);
-      expect(tiles.some(({PARTS}) => PARTS > 1)).toBe(true);
+      expect(tiles.some(({STEP_ROWS}) => STEP_ROWS > 1)).toBe(true);
       for (const tile of tiles) await compare(block, input, tilingWith(() => tile));
       const [first] = expandCandidates(problemOf(block, input), limits) as [ExpandTile];
       await expectNoLeak(() => compare(block, input, tilingWith(() => first)));
@@ -116,6 +116,6 @@ describe('tiles of an expansion with the depth-wise convolution', () => {
     const stage = spatialStage('spatial', {kernel: 5, stride: 2, group: 1, channels: 144});
     const tiles = [...expandTiles({input: [1, 56, 56, 24], shape: [1, 28, 28, 144], stage}, stockLimits)];
     expect(tiles.length).toBeGreaterThan(10);
-    for (const {WORKGROUP} of tiles) expect(WORKGROUP).toBeLessThanOrEqual(256);
+    for (const tile of tiles) expect(threadsOf(tile)).toBeLessThanOrEqual(256);
   });
 });

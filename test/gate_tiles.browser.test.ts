@@ -47,19 +47,15 @@ const STAGED: MatmulTile = {
   PARTS: 1,
 };
 
-/** Three chunks in two parts: of 16 and 16 channels, and of the last four. */
+/** Three blocks of four lanes, of the last of which one is beyond the channels. */
 const expandTile: ExpandTile = {
   FUSED: true,
-  WORKGROUP: 64,
-  TILE_H: 2,
+  TILE_H: 4,
   TILE_W: 4,
-  STRIP_H: 1,
+  STRIP_H: 2,
   STRIP_W: 2,
-  HIDDEN_CHUNK: 16,
-  STEP_K: 12,
-  EXPAND_ROWS: 3,
-  EXPAND_COLUMNS: 1,
-  PARTS: 2,
+  STEP_ROWS: 1,
+  LANES: 4,
 };
 
 /** Sizes on, under and over vectors, lanes and teams. */

@@ -6,15 +6,10 @@ import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type Constants, divideUp, roundUp} from '../plan.js';
 import {
-  chunksFor,
   FLOAT_BYTES,
   FUSED_RATES,
-  odd,
-  partsFor,
   type ProductTime,
   remembered,
-  stepsOf,
-  unrolled,
 } from './fused_tiling.js';
 import type {DeviceLimits} from './tiling.js';
 
@@ -27,102 +22,99 @@ export interface ExpandProblem {
   readonly stage: SpatialStage;
 }
 
-/** A workgroup's threads and its tile of output pixels, a thread's strip of it, and how a chunk's product is dealt out to threads. */
+/** A workgroup's tile of output pixels, a thread's strip of it, rows of x a step, and groups of four channels a workgroup. */
 export interface ExpandTile {
   readonly FUSED: true;
-  readonly WORKGROUP: number;
   readonly TILE_H: number;
   readonly TILE_W: number;
   readonly STRIP_H: number;
   readonly STRIP_W: number;
-  readonly HIDDEN_CHUNK: number;
-  /** Channels of x in workgroup memory: all of them, where they fit. */
-  readonly STEP_K: number;
-  readonly EXPAND_ROWS: number;
-  readonly EXPAND_COLUMNS: number;
-  /** Workgroups that share a tile of pixels, each with a part of the chunks. */
-  readonly PARTS: number;
+  readonly STEP_ROWS: number;
+  readonly LANES: number;
 }
 
-type Geometry = Pick<ExpandTile, 'TILE_H' | 'TILE_W' | 'STRIP_H' | 'STRIP_W'>;
-
 const VECTOR_BYTES = 16;
-const CHUNKS = [16, 24, 32, 48];
-const EXTENTS = [2, 4, 6, 7, 8, 14, 16];
-const STRIPS: readonly (readonly [number, number])[] = [[1, 2], [1, 4], [2, 2], [2, 4], [1, 7], [1, 8]]; // prettier-ignore
-const WORKGROUPS = [64, 96, 128, 144, 192, 256];
-/** Sums of a thread, in vectors, and its rows: beyond, registers spill. */
-const MOST_SUMS = 16;
-const MOST_ROWS = 12;
-/** Vectors of x, of the filter or of the taps that a thread has registers for. */
-const MOST_LOADS = 12;
-const MOST_PIXELS = 128;
+const STRIP_HEIGHTS = [1, 2, 4, 7, 14, 28];
+const STRIP_WIDTHS = [1, 2, 3, 4, 7];
+/** Workgroups along the channels. */
+const BLOCKS = [1, 2, 3, 4, 6];
+const THREADS = [64, 96, 128, 192, 256];
+/** Vectors of a thread: beyond, registers spill. */
+const MOST_VECTORS = 36;
+/** Taps that a thread keeps in registers. */
+const MOST_TAPS = 9;
+/** Vectors of x that a thread has on their way. */
+const MOST_LOADS = 8;
 
 const reach = ({kernel, stride, dilation}: SpatialStage, axis: 0 | 1, extent: number): number =>
   (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
 
 /** Pixels under a tile. */
-export const patchOf = ({TILE_H, TILE_W}: Pick<Geometry, 'TILE_H' | 'TILE_W'>, stage: SpatialStage): number =>
+export const patchOf = ({TILE_H, TILE_W}: Pick<ExpandTile, 'TILE_H' | 'TILE_W'>, stage: SpatialStage): number =>
   reach(stage, 0, TILE_H) * reach(stage, 1, TILE_W);
 
-/** Extents of a tile along an axis, in whole strips: those that leave little over. */
-const extentsOf = (length: number, strip: number): readonly number[] => {
-  const most = Math.max(roundUp(length, strip), 1.15 * length);
-  return EXTENTS.filter((extent) => extent % strip === 0 && roundUp(length, extent) <= most);
-};
+/** Threads of a workgroup. */
+export const threadsOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, LANES}: ExpandTile): number =>
+  (TILE_H / STRIP_H) * (TILE_W / STRIP_W) * LANES;
 
-function* geometriesOf({shape: [, height, width]}: ExpandProblem): Iterable<Geometry> {
-  for (const [STRIP_H, STRIP_W] of STRIPS)
-    for (const TILE_H of extentsOf(height, STRIP_H))
-      for (const TILE_W of extentsOf(width, STRIP_W))
-        if (TILE_H * TILE_W <= MOST_PIXELS) yield {TILE_H, TILE_W, STRIP_H, STRIP_W};
+/** Taps in registers; one where they are read as they are needed. */
+const heldTaps = ({kernel}: SpatialStage): number =>
+  kernel[0] * kernel[1] <= MOST_TAPS ? kernel[0] * kernel[1] : 1;
+
+/** Rows of outputs that a step begins and leaves to later ones. */
+const carriedRows = (stage: SpatialStage): number => Math.floor((reach(stage, 0, 1) - 1) / stage.stride[0]);
+
+/** Vectors that a thread holds while it expands. */
+const vectorsOf = ({STRIP_W, STEP_ROWS}: ExpandTile, stage: SpatialStage): number =>
+  STEP_ROWS * reach(stage, 1, STRIP_W) + carriedRows(stage) * STRIP_W + heldTaps(stage) + 4;
+
+function isLegal(tile: ExpandTile, {input, stage}: ExpandProblem, limits: DeviceLimits): boolean {
+  const threads = threadsOf(tile);
+  // A gate's sums are two vectors a thread.
+  const vectors = patchOf(tile, stage) * divideUp(input[3], 4) + 2 * threads;
+  return (
+    threads <= limits.maxComputeInvocationsPerWorkgroup &&
+    vectorsOf(tile, stage) <= MOST_VECTORS &&
+    VECTOR_BYTES * vectors <= limits.maxComputeWorkgroupStorageSize
+  );
 }
 
-/** Vectors of workgroup memory. */
-export function vectorsOf(tile: Omit<ExpandTile, 'PARTS'>, {stage}: ExpandProblem): number {
-  const {WORKGROUP, HIDDEN_CHUNK, STEP_K, EXPAND_ROWS, EXPAND_COLUMNS} = tile;
-  const chunk4 = HIDDEN_CHUNK / 4;
-  const rows = EXPAND_ROWS * Math.floor(WORKGROUP / (chunk4 / EXPAND_COLUMNS));
-  const taps = stage.kernel[0] * stage.kernel[1];
-  // Sums for a gate: of each thread, and of each group of channels.
-  const sums = WORKGROUP + roundUp(stage.channels, HIDDEN_CHUNK) / 4;
-  return chunk4 * (patchOf(tile, stage) + taps) + (STEP_K / 4) * odd(rows) + STEP_K * chunk4 + sums;
-}
-
-/** All of a geometry and a chunk that fit. */
-function* threadings(
-  problem: ExpandProblem,
-  geometry: Geometry,
-  HIDDEN_CHUNK: number,
-  limits: DeviceLimits,
-): Iterable<Omit<ExpandTile, 'PARTS'>> {
-  const patch = patchOf(geometry, problem.stage);
-  const chunk4 = HIDDEN_CHUNK / 4;
-  for (const WORKGROUP of WORKGROUPS) {
-    if (WORKGROUP > limits.maxComputeInvocationsPerWorkgroup) continue;
-    for (const EXPAND_COLUMNS of [1, 2, 3, 4]) {
-      if (chunk4 % EXPAND_COLUMNS !== 0) continue;
-      const EXPAND_ROWS = divideUp(patch, Math.floor(WORKGROUP / (chunk4 / EXPAND_COLUMNS)));
-      if (EXPAND_ROWS > MOST_ROWS || EXPAND_ROWS * EXPAND_COLUMNS > MOST_SUMS) continue;
-      for (const STEP_K of stepsOf(roundUp(problem.input[3], 4), false)) {
-        const tile = {FUSED: true, WORKGROUP, ...geometry, HIDDEN_CHUNK, STEP_K, EXPAND_ROWS, EXPAND_COLUMNS} as const; // prettier-ignore
-        const {X_LOADS, EXPAND_LOADS, TAP_LOADS} = expandLoads(tile, problem.stage);
-        if (Math.max(X_LOADS, EXPAND_LOADS, TAP_LOADS) > MOST_LOADS) continue;
-        if (VECTOR_BYTES * vectorsOf(tile, problem) > limits.maxComputeWorkgroupStorageSize) continue;
-        yield tile;
-        break;
-      }
-    }
-  }
+/** Strips of one workgroup, side by side and one above another, that leave little over. */
+function* stripsOf(
+  [, height, width]: Shape4D,
+  {STRIP_H, STRIP_W}: Pick<ExpandTile, 'STRIP_H' | 'STRIP_W'>,
+  most: number,
+): Iterable<readonly [number, number]> {
+  const [down, across] = [divideUp(height, STRIP_H), divideUp(width, STRIP_W)];
+  const waste = (strips: number, step: number): number => (divideUp(strips, step) * step) / strips;
+  for (let x = 1; x <= Math.min(across, most); x++)
+    for (let y = 1; y <= Math.min(down, Math.floor(most / x)); y++)
+      if (waste(across, x) * waste(down, y) <= 1.15 && 2 * x * y > most) yield [y, x];
 }
 
 /** All that fit. */
 export function* expandTiles(problem: ExpandProblem, limits: DeviceLimits): Iterable<ExpandTile> {
-  const hidden = problem.stage.channels;
-  for (const geometry of geometriesOf(problem))
-    for (const chunk of chunksFor(hidden, CHUNKS))
-      for (const tile of threadings(problem, geometry, chunk, limits))
-        for (const PARTS of partsFor(divideUp(hidden, chunk))) yield {...tile, PARTS};
+  const {shape, stage} = problem;
+  const vectors = divideUp(stage.channels, 4);
+  const lanes = new Set(BLOCKS.map((blocks) => divideUp(vectors, blocks)));
+  const seen = new Set<string>();
+  for (const STRIP_H of STRIP_HEIGHTS)
+    for (const STRIP_W of STRIP_WIDTHS) {
+      if (divideUp(shape[1], STRIP_H) * STRIP_H > 1.15 * shape[1] && STRIP_H > 1) continue;
+      if (divideUp(shape[2], STRIP_W) * STRIP_W > 1.15 * shape[2] && STRIP_W > 1) continue;
+      for (const LANES of lanes)
+        for (const threads of THREADS)
+          for (const [down, across] of stripsOf(shape, {STRIP_H, STRIP_W}, Math.max(1, Math.floor(threads / LANES))))
+            for (const outputs of [1, 2]) {
+              if (outputs > STRIP_H) continue;
+              const STEP_ROWS = outputs * stage.stride[0];
+              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES} as const; // prettier-ignore
+              const key = JSON.stringify(tile);
+              if (seen.has(key) || !isLegal(tile, problem, limits)) continue;
+              seen.add(key);
+              yield tile;
+            }
+    }
 }
 
 const MOST_CANDIDATES = 24;
@@ -137,31 +129,35 @@ export const expandCandidates = remembered(
       .map(({tile}) => tile),
 );
 
-const RATES = {rate: 43e6, load: 4, processors: 132, launch: 2.2, fixed: 1, chunk: 0.5, bandwidth: 4.1e6};
+const RATES = {cycles: 1750, processors: 132, registers: 65536, launch: 2.2, fixed: 1.5, bandwidth: 4.1e6};
+const WARP = 32;
 
 /** Microseconds on an H200, launch included. */
 export function estimateExpand(tile: ExpandTile, {input, shape, stage}: ExpandProblem): number {
-  const {TILE_H, TILE_W, STRIP_H, STRIP_W, HIDDEN_CHUNK, WORKGROUP, PARTS, EXPAND_ROWS, EXPAND_COLUMNS} = tile;
-  const chunk4 = HIDDEN_CHUNK / 4;
-  const chunks = divideUp(divideUp(stage.channels, HIDDEN_CHUNK), PARTS);
-  const workgroups = shape[0] * divideUp(shape[1], TILE_H) * divideUp(shape[2], TILE_W) * PARTS;
-  const product =
-    divideUp(input[3], 4) *
-      (16 * EXPAND_ROWS * EXPAND_COLUMNS + RATES.load * (EXPAND_ROWS + 4 * EXPAND_COLUMNS)) +
-    16 * EXPAND_ROWS * EXPAND_COLUMNS;
-  const [kh, kw] = stage.kernel;
-  const teams = Math.floor(WORKGROUP / chunk4);
-  const strips = divideUp((TILE_H / STRIP_H) * (TILE_W / STRIP_W), teams);
-  const perStrip =
-    4 * kh * kw * STRIP_H * STRIP_W +
-    RATES.load * (reach(stage, 0, STRIP_H) * reach(stage, 1, STRIP_W) + kh * kw * STRIP_H) +
-    16 * STRIP_H * STRIP_W;
-  const macs = chunks * WORKGROUP * (product + strips * perStrip);
-  const perProcessor = divideUp(workgroups, RATES.processors);
-  const work = (perProcessor * 2 * macs * RATES.processors) / RATES.rate;
-  const latency = RATES.fixed + chunks * RATES.chunk;
+  const {TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES} = tile;
+  const k4 = divideUp(input[3], 4);
+  const outputs = STEP_ROWS / stage.stride[0];
+  const steps = divideUp(STRIP_H + carriedRows(stage), outputs);
+  const pixels = STEP_ROWS * reach(stage, 1, STRIP_W);
+  const taps = stage.kernel[0] * stage.kernel[1];
+  // Of a step, by a processor's pipes: arithmetic of four warps at once, loads of 128 bytes.
+  const loads = k4 * (16 + 2 * pixels) + (heldTaps(stage) > 1 ? 0 : 4 * taps * outputs);
+  const fmas = pixels * (16 * k4 + 12) + 4 * taps * STRIP_W * outputs + 20 * STRIP_W * outputs + 8 * k4;
+  const perWarp = steps * Math.max(loads, fmas / 4);
+  const warps = divideUp(threadsOf(tile), WARP);
+  const blocks = divideUp(divideUp(stage.channels, 4), LANES);
+  const workgroups = shape[0] * divideUp(shape[1], TILE_H) * divideUp(shape[2], TILE_W) * blocks;
+  const registers = 4 * vectorsOf(tile, stage) + 40;
+  const resident = Math.max(1, Math.floor(RATES.registers / (registers * WARP * warps)));
+  // Few warps hide no latency: of one, arithmetic takes four times as long as of four.
+  const waves = divideUp(workgroups, RATES.processors * resident);
+  const perProcessor = Math.min(divideUp(workgroups, RATES.processors), resident);
+  const alone = steps * fmas * 1.3;
+  const wave = Math.max(perProcessor * warps * perWarp, alone);
+  const staging = (patchOf(tile, stage) * k4 * 16 * workgroups) / 20e6;
   const bytes = FLOAT_BYTES * (elements(input) + elements(shape));
-  return RATES.launch + Math.max(work + latency, bytes / RATES.bandwidth);
+  const work = (waves * wave) / RATES.cycles;
+  return RATES.launch + RATES.fixed + Math.max(work + staging, bytes / RATES.bandwidth);
 }
 
 /** Microseconds of a depth-wise convolution as a dispatch of its own, launch included. */
@@ -187,22 +183,18 @@ export function expandApart(problem: ExpandProblem, product: ProductTime): numbe
 export const expandMacs = ({input, shape, stage}: ExpandProblem): number =>
   stage.channels * elements(input) + elements(shape) * stage.kernel[0] * stage.kernel[1];
 
-/** Vectors that a thread loads ahead. */
-const expandLoads = (
-  {WORKGROUP, HIDDEN_CHUNK, STEP_K, ...tile}: Omit<ExpandTile, 'PARTS'>,
-  stage: SpatialStage,
-): {readonly X_LOADS: number; readonly EXPAND_LOADS: number; readonly TAP_LOADS: number} => ({
-  X_LOADS: divideUp((patchOf(tile, stage) * STEP_K) / 4, WORKGROUP),
-  EXPAND_LOADS: divideUp((STEP_K * HIDDEN_CHUNK) / 4, WORKGROUP),
-  TAP_LOADS: divideUp((stage.kernel[0] * stage.kernel[1] * HIDDEN_CHUNK) / 4, WORKGROUP),
-});
-
 /** The constants that follow from a tile. */
-export const expandConstants = (tile: ExpandTile, stage: SpatialStage): Constants => ({
-  ...tile,
-  ...expandLoads(tile, stage),
-  UNROLL_K: unrolled(tile.STEP_K),
-  // Of the patch, under a strip.
-  WINDOW_H: reach(stage, 0, tile.STRIP_H),
-  WINDOW_W: reach(stage, 1, tile.STRIP_W),
-});
+export function expandConstants(tile: ExpandTile, {input, stage}: Pick<ExpandProblem, 'input' | 'stage'>): Constants {
+  const vectors = patchOf(tile, stage) * divideUp(input[3], 4);
+  const CARRIED = carriedRows(stage);
+  const OUTPUTS = tile.STEP_ROWS / stage.stride[0];
+  return {
+    ...tile,
+    CARRIED,
+    OUTPUTS,
+    SLOTS: CARRIED + OUTPUTS,
+    HELD_TAPS: heldTaps(stage),
+    WINDOW_W: reach(stage, 1, tile.STRIP_W),
+    X_LOADS: Math.min(MOST_LOADS, divideUp(vectors, threadsOf(tile))),
+  };
+}

@@ -89,8 +89,7 @@ const MOST_ROWS = 12;
 /** Candidates of one problem, the best by estimate. */
 const MOST_CANDIDATES = 24;
 
-/** Strides that spread vectors of a column over the banks. */
-export const odd = (value: number): number => value + (1 - (value % 2));
+const odd = (value: number): number => value + (1 - (value % 2));
 
 /** Rows of `threads` × `columns` vectors that cover `rows` × `vectors`. */
 interface ThreadTile {
@@ -135,7 +134,7 @@ export const chunksFor = (hidden: number, sizes: readonly number[]): readonly nu
 };
 
 /** Steps of `whole` channels that fit: all at once, else the largest of 32, 16 and 8 that divides where it has to. */
-export const stepsOf = (whole: number, divides: boolean): readonly number[] =>
+const stepsOf = (whole: number, divides: boolean): readonly number[] =>
   [whole, 32, 16, 8].filter((step, at) => at === 0 || (step < whole && (!divides || whole % step === 0)));
 
 /** What a workgroup makes of which channels, wherever its pixels lie. */
@@ -295,7 +294,7 @@ export function fusedIfWorthwhile<T extends {readonly FUSED: true}>(
 }
 
 /** The largest number of vectors up to four that divides a step: what is written out at once. */
-export const unrolled = (step: number): number => [4, 3, 2].find((count) => (step / 4) % count === 0) ?? 1;
+const unrolled = (step: number): number => [4, 3, 2].find((count) => (step / 4) % count === 0) ?? 1;
 
 /** The constants that follow from a tile: loads of a thread a step, vectors written out at once. */
 export function chunkConstants(

@@ -3,7 +3,7 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {expandConstants as tileConstants, type ExpandTile, patchOf} from './expand_tiling.js';
+import {expandConstants as tileConstants, type ExpandTile, patchOf, threadsOf} from './expand_tiling.js';
 import {isReduced} from './gate_tiling.js';
 import {windowOf} from './lower_convolutions.js';
 import {mapConstants, windowConstants} from './lower_resampling.js';
@@ -68,19 +68,18 @@ export function expandDepthwise(
   const {shape} = windowOf(spatial, [rows.shape[0], rows.shape[1], rows.shape[2], hidden]);
   const tiles = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const gate = ending.next?.op === 'gate' ? ending.next : undefined;
-  const threads = tile.WORKGROUP;
-  const sums =
-    gate && sumsForGate(lowering, gate, shape, {threads, tiles, blocks: tile.PARTS, next: ending.afterNext});
+  const threads = threadsOf(tile);
+  const blocks = divideUp(divideUp(hidden, 4), tile.LANES);
+  const sums = gate && sumsForGate(lowering, gate, shape, {threads, tiles, blocks, next: ending.afterNext});
   const filter: WeightValue = {form: 'filter', filter: `${expand.name}Filter`};
   const constants: Constants = {
     ...patchConstants(lowering, spatial, rows.shape),
-    HIDDEN: hidden,
-    ...tileConstants(tile, spatial),
+    ...tileConstants(tile, {input: rows.shape, stage: spatial}),
     ...lowering.ending(spatial, ending, {}),
     ...expandConstants(lowering, expand, filter, {channels: rows.channels}),
     HAS_SUMS: sums !== undefined,
     SUM_PARTS: tiles,
-    ...reducing(lowering, gate, sums?.gate, {threads, lanes: 1, channels: hidden}),
+    ...reducing(lowering, gate, sums?.gate, {threads, lanes: tile.LANES, channels: hidden}),
   };
   const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
   const taps = spatial.kernel[0] * spatial.kernel[1];
@@ -88,7 +87,7 @@ export function expandDepthwise(
   const emitted = lowering.emit('expandDepthwise', rows, shape, {
     constants,
     buffers: {statistics: sums?.buffer ?? 'unused'},
-    workgroups: [tiles, tile.PARTS, shape[0]],
+    workgroups: [tiles, blocks, shape[0]],
     macs: elements(shape) * taps + (expanded + shape[0] * tiles * reduced) * hidden,
     weights: (taps + rows.channels + reduced) * hidden,
     ending,

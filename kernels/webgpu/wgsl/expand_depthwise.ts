@@ -1,166 +1,228 @@
 /**
- * An expansion and the depth-wise convolution behind it in one dispatch, so that the expanded map, the largest of its block, never
- * reaches device memory. A workgroup owns TILE_H × TILE_W output pixels of an image. It stages the pixels of x under its tile once
- * and walks its part of the hidden channels in chunks (fused.ts): of each it makes the pixels under its tile as a matrix product does
- * (patch.ts), convolves them, and writes them out. PARTS workgroups share a tile where there are few tiles.
+ * An expansion and the depth-wise convolution behind it in one dispatch, so that the expanded map, the largest of its block, exists in
+ * registers alone. A workgroup owns TILE_H × TILE_W output pixels of an image and LANES groups of four channels; the pixels of x under
+ * its tile are staged in workgroup memory, once. A thread owns STRIP_H × STRIP_W of the pixels and one group of channels. It walks down
+ * the window under its strip, STEP_ROWS rows at a time: it expands the pixels of these rows ('line'), each a vector of x that all lanes
+ * read as one times the thread's four columns of the filter, and adds them by their taps to all outputs that they reach. Of these
+ * CARRIED rows go on to the next step; OUTPUTS rows are complete and written. Only pixels at the sides of a strip and at its upper end
+ * are expanded twice, and there is no barrier but the one behind staging.
  *
- * A thread convolves STRIP_H × STRIP_W pixels of four channels at a time; neighbouring threads hold neighbouring channels. The walk
- * over the rows of a window is a loop, and leaves out those beyond the map: see depthwise.ts for why.
- *
- * A chunk has two barriers: behind the first, in expandChunk, everyone has convolved the chunk before.
- *
- * For a squeeze-and-excite gate it sums its outputs per channel (HAS_SUMS) and may multiply these sums by its rows of the
- * gate's first filter (IS_REDUCED), as depthwise.ts does: a part of the channels leaves its part of the squeezed ones.
+ * For a squeeze-and-excite gate it sums its outputs per channel, as depthwise.ts does.
  */
 export const expandDepthwiseText = /* wgsl */ `
+const C4 = (OUT_CHANNELS + 3u) / 4u;
+const K4 = (X_CHANNELS + 3u) / 4u;
+const BLOCKS = (C4 + LANES - 1u) / LANES;
 const STRIPS_X = TILE_W / STRIP_W;
-const STRIPS = (TILE_H / STRIP_H) * STRIPS_X;
-const STRIP_PIXELS = STRIP_H * STRIP_W;
-const TEAMS = WORKGROUP / CHUNK4;  // threads of a group of four channels
+const STRIPS = TILE_H / STRIP_H * STRIPS_X;
+const WORKGROUP = LANES * STRIPS;
+const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
+const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
+const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
+const PATCH_VECTORS = PATCH_H * PATCH_W * K4;
+const STEPS = (STRIP_H + CARRIED + OUTPUTS - 1u) / OUTPUTS;
 const REDUCED4 = (REDUCED + 3u) / 4u;
-const PART_VECTORS = PART_CHUNKS * CHUNK4;
-const REDUCE_TEAMS = min(WORKGROUP / REDUCED4, PART_VECTORS);
+const REDUCE_TEAMS = min(WORKGROUP / REDUCED4, LANES);
 
-var<workgroup> sumTile: array<vec4f, select(1u, WORKGROUP, HAS_SUMS)>;  // [TEAMS][CHUNK4], behind the last chunk [team][r4]
-var<workgroup> channelSums: array<vec4f, select(1u, PART_VECTORS, IS_REDUCED)>;
+var<workgroup> xTile: array<vec4f, PATCH_VECTORS>;  // [PATCH_H][PATCH_W][K4]
+var<workgroup> parts: array<vec4f, select(1u, WORKGROUP, HAS_SUMS)>;
+var<workgroup> reducedParts: array<vec4f, select(1u, REDUCE_TEAMS * REDUCED4, IS_REDUCED)>;  // [team][r4]
 
 fn live(value: vec4f, c4: u32) -> vec4f {
   return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(OUT_CHANNELS));
 }
 
-// From the patch to the output; the thread's sum over its pixels stays in sumTile.
-fn convolve(tile: vec3u, origin: vec3i, chunk: u32, local: u32) {
-  let own = local % CHUNK4;
-  let c4 = chunk * CHUNK4 + own;
-  if ((WORKGROUP % CHUNK4 != 0u && local >= TEAMS * CHUNK4) || (CHUNKS * CHUNK4 > HIDDEN4 && c4 >= HIDDEN4)) {
-    if (HAS_SUMS) { sumTile[local] = vec4f(0.0); }
-    return;
+// The row of channel 'i' of a lane's four; those beyond the last meet sums that are zero.
+fn reduceRow(block: u32, lane: u32, i: u32, r4: u32) -> vec4f {
+  return weights[REDUCE_FILTER / 4u + (min(block * LANES + lane, C4 - 1u) * 4u + i) * REDUCED4 + r4];
+}
+
+// The pixels of x under the tile, by neighbours' values around the map: what is made of those is dropped.
+fn stage(image: u32, origin: vec2i, local: u32) {
+  for (var first = local; first < PATCH_VECTORS; first += WORKGROUP * X_LOADS) {
+    var next: array<vec4f, X_LOADS>;
+    // unroll i < X_LOADS
+    {
+      let at = min(first + i * WORKGROUP, PATCH_VECTORS - 1u);
+      let pixel = at / K4;
+      let y = clamp(origin.x + i32(pixel / PATCH_W), 0, i32(IN_HEIGHT) - 1);
+      let x = clamp(origin.y + i32(pixel % PATCH_W), 0, i32(IN_WIDTH) - 1);
+      next[i] = readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), at % K4);
+    }
+    // unroll i < X_LOADS
+    {
+      if (first + i * WORKGROUP < PATCH_VECTORS) { xTile[first + i * WORKGROUP] = next[i]; }
+    }
   }
-  var ending = channelEnding(c4);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let lane = local % LANES;
+  let strip = local / LANES;
+  let c4 = group.y * LANES + lane;
+  let column = min(c4, C4 - 1u);
+  let image = group.z;
+  let tileY = group.x / TILES_X * TILE_H;
+  let tileX = group.x % TILES_X * TILE_W;
+  let stripY = strip / STRIPS_X * STRIP_H;  // within the tile
+  let stripX = strip % STRIPS_X * STRIP_W;
+  let origin = vec2i(i32(tileY * STRIDE_H) - PAD_TOP, i32(tileX * STRIDE_W) - PAD_LEFT);  // of the tile's input
+
+  // On their way while x is staged.
+  let tapColumn = FILTER / 4u + column;
+  var taps: array<vec4f, HELD_TAPS>;
+  // unroll i < HELD_TAPS
+  {
+    taps[i] = weights[tapColumn + i * C4];
+  }
+  var expandBias = vec4f(0.0);
+  if (HAS_EXPAND_BIAS) { expandBias = weights[EXPAND_BIAS / 4u + column]; }
+  var expandSlope = vec4f(0.0);
+  if (HAS_EXPAND_SLOPE) { expandSlope = weights[EXPAND_SLOPE / 4u + column]; }
+  var ending = channelEnding(column);
+  stage(image, origin, local);
+  workgroupBarrier();
+
+  // Bit wx: whether the window's column lies on the map.
+  var columns = 0u;
+  // unroll wx < WINDOW_W
+  {
+    if (u32(origin.y + i32(stripX * STRIDE_W + wx)) < IN_WIDTH) { columns |= 1u << wx; }
+  }
+  var acc: array<vec4f, SLOTS * STRIP_W>;  // [SLOTS][STRIP_W]: rows of outputs, the first ones complete next
   var sum = vec4f(0.0);
-  for (var strip = local / CHUNK4; strip < STRIPS; strip += TEAMS) {
-    let stripY = strip / STRIPS_X * STRIP_H;  // within the tile
-    let stripX = strip % STRIPS_X * STRIP_W;
-    let corner = (stripY * STRIDE_H * PATCH_W + stripX * STRIDE_W) * CHUNK4 + own;
-    let begin = origin.y + i32(stripY * STRIDE_H);
-    var acc = array<vec4f, STRIP_PIXELS>();  // [STRIP_H][STRIP_W]
-    // Bounds that are no constants, so that no driver writes the loop out.
-    let end = u32(clamp(i32(IN_HEIGHT) - begin, 0, i32(WINDOW_H)));
-    for (var wy = u32(max(0, -begin)); wy < end; wy++) {
-      var line: array<vec4f, WINDOW_W>;
+  // A bound that is no constant, so that no driver writes the loop out.
+  let steps = select(STEPS, 0u, tileY + stripY >= OUT_HEIGHT);
+  for (var step = 0u; step < steps; step++) {
+    let y = stripY * STRIDE_H + step * STEP_ROWS;  // within the patch
+    var line: array<vec4f, STEP_ROWS * WINDOW_W>;  // [STEP_ROWS][WINDOW_W]
+    var rows: array<u32, STEP_ROWS>;
+    // unroll i < STEP_ROWS
+    {
+      rows[i] = (min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W) * K4;
       // unroll wx < WINDOW_W
       {
-        line[wx] = patchTile[corner + (wy * PATCH_W + wx) * CHUNK4];
+        line[i * WINDOW_W + wx] = expandBias;
       }
-      // unroll sy < STRIP_H
+    }
+    var filterAt = EXPAND_FILTER / 4u + column;
+    for (var k4 = 0u; k4 < K4; k4++) {
+      let w0 = weights[filterAt];
+      let w1 = weights[filterAt + C4];
+      let w2 = weights[filterAt + 2u * C4];
+      let w3 = weights[filterAt + 3u * C4];
+      filterAt += 4u * C4;
+      // unroll i < STEP_ROWS
       {
-        // The tap of output row 'sy' that falls on this input row, if one does.
-        let reach = i32(wy) - i32(sy * STRIDE_H);
+        // unroll wx < WINDOW_W
+        {
+          let value = xTile[rows[i] + wx * K4 + k4];
+          var made = line[i * WINDOW_W + wx];
+          made = fma(vec4f(value.x), w0, made);
+          made = fma(vec4f(value.y), w1, made);
+          made = fma(vec4f(value.z), w2, made);
+          line[i * WINDOW_W + wx] = fma(vec4f(value.w), w3, made);
+        }
+      }
+    }
+    // unroll i < STEP_ROWS
+    {
+      let isRow = u32(origin.x + i32(y + i)) < IN_HEIGHT;
+      // unroll wx < WINDOW_W
+      {
+        let isInside = isRow && (columns & (1u << wx)) != 0u;
+        line[i * WINDOW_W + wx] = select(vec4f(0.0), activateExpanded(line[i * WINDOW_W + wx], expandSlope), isInside);
+      }
+      // unroll a < SLOTS
+      {
+        // The taps of the output row that fall on this row, if any do.
+        let reach = i32(i) - (i32(a) - i32(CARRIED)) * i32(STRIDE_H);
         if (reach >= 0 && reach % i32(DILATION_H) == 0 && reach / i32(DILATION_H) < i32(KERNEL_H)) {
-          let tapRow = u32(reach) / DILATION_H * KERNEL_W * CHUNK4 + own;
           // unroll kx < KERNEL_W
           {
-            let tap = tapTile[tapRow + kx * CHUNK4];
+            let at = u32(reach) / DILATION_H * KERNEL_W + kx;
+            var tap: vec4f;
+            if (HELD_TAPS > 1u) { tap = taps[min(at, HELD_TAPS - 1u)]; } else { tap = weights[tapColumn + at * C4]; }
             // unroll sx < STRIP_W
             {
-              acc[sy * STRIP_W + sx] = fma(line[sx * STRIDE_W + kx * DILATION_W], tap, acc[sy * STRIP_W + sx]);
+              acc[a * STRIP_W + sx] = fma(line[i * WINDOW_W + sx * STRIDE_W + kx * DILATION_W], tap, acc[a * STRIP_W + sx]);
             }
           }
         }
       }
     }
-    // unroll p < STRIP_H * STRIP_W
+    // unroll a < OUTPUTS
     {
-      let y = tile.y + stripY + p / STRIP_W;
-      let x = tile.z + stripX + p % STRIP_W;
-      if (y < OUT_HEIGHT && x < OUT_WIDTH) {
-        let row = (tile.x * OUT_HEIGHT + y) * OUT_WIDTH + x;
-        if (HAS_RESIDUAL) { ending.residual = readResidual(row, c4); }
-        let value = finishBy(ending, acc[p]);
-        if (HAS_SUMS) { sum += live(value, c4); }
-        writeOut(row, c4, value);
+      let own = i32(step * OUTPUTS + a) - i32(CARRIED);
+      let outY = tileY + stripY + u32(max(own, 0));
+      if (c4 < C4 && own >= 0 && own < i32(STRIP_H) && outY < OUT_HEIGHT) {
+        // unroll sx < STRIP_W
+        {
+          let outX = tileX + stripX + sx;
+          if (outX < OUT_WIDTH) {
+            let row = (image * OUT_HEIGHT + outY) * OUT_WIDTH + outX;
+            if (HAS_RESIDUAL) { ending.residual = readResidual(row, c4); }
+            let value = finishBy(ending, acc[a * STRIP_W + sx]);
+            if (HAS_SUMS) { sum += live(value, c4); }
+            writeOut(row, c4, value);
+          }
+        }
       }
     }
-  }
-  if (HAS_SUMS) { sumTile[local] = sum; }
-}
-
-// The chunk's sums over the tile, behind a barrier: where the gate takes them as they are, or where reduce does.
-fn takeSums(image: u32, tile: u32, chunk: u32, firstChunk: u32, local: u32) {
-  if (local >= CHUNK4) { return; }
-  let c4 = chunk * CHUNK4 + local;
-  var sum = vec4f(0.0);
-  for (var team = 0u; team < TEAMS; team++) { sum += sumTile[team * CHUNK4 + local]; }
-  if (IS_REDUCED) {
-    channelSums[(chunk - firstChunk) * CHUNK4 + local] = sum;
-  } else if (c4 < HIDDEN4) {
-    statistics[(image * SUM_PARTS + tile) * HIDDEN4 + c4] = sum;
-  }
-}
-
-// The row of channel 'i' of four; those beyond the last meet sums that are zero.
-fn reduceRow(c4: u32, i: u32, r4: u32) -> vec4f {
-  return weights[REDUCE_FILTER / 4u + (min(c4, HIDDEN4 - 1u) * 4u + i) * REDUCED4 + r4];
-}
-
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let image = group.z;
-  let tile = vec3u(image, group.x / TILES_X * TILE_H, group.x % TILES_X * TILE_W);
-  let origin = vec3i(i32(image), i32(tile.y * STRIDE_H) - PAD_TOP, i32(tile.z * STRIDE_W) - PAD_LEFT);
-  var ahead: Ahead;
-  var tapsNext: array<vec4f, TAP_LOADS>;
-  let firstChunk = group.y * PART_CHUNKS;
-  let end = min(firstChunk + PART_CHUNKS, CHUNKS);
-  let inside = beginPatch(origin, firstChunk, local, &ahead);
-  for (var chunk = firstChunk; chunk < end; chunk++) {
-    fetchTaps(chunk, local, &tapsNext);
-    makePatch(origin, inside, chunk, min(chunk + 1u, end - 1u), local, &ahead);
-    storeTaps(local, &tapsNext);
-    if (HAS_SUMS && chunk > firstChunk) { takeSums(image, group.x, chunk - 1u, firstChunk, local); }
-    workgroupBarrier();
-    convolve(tile, origin, chunk, local);
+    // unroll p < CARRIED * STRIP_W
+    {
+      acc[p] = acc[p + OUTPUTS * STRIP_W];
+    }
+    // unroll p < OUTPUTS * STRIP_W
+    {
+      acc[CARRIED * STRIP_W + p] = vec4f(0.0);
+    }
   }
   if (!HAS_SUMS) { return; }
 
-  // Threads (team, r4) share the channels of a group of squeezed ones. Their first rows are on their way meanwhile.
+  // On their way while sums meet.
   let r4 = local % REDUCED4;
   let team = local / REDUCED4;
-  let firstVector = firstChunk * CHUNK4;
-  var rows: array<vec4f, 4>;
-  if (IS_REDUCED) {
-    // unroll i < 4
-    {
-      rows[i] = reduceRow(firstVector + team, i, r4);
-    }
+  var early: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
+  // unroll i < REDUCE_EARLY * 4
+  {
+    early[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
   }
+  parts[local] = sum;
   workgroupBarrier();
-  takeSums(image, group.x, end - 1u, firstChunk, local);
+  if (strip == 0u) {
+    for (var other = 1u; other < STRIPS; other++) { sum += parts[other * LANES + lane]; }
+    if (IS_REDUCED) { parts[lane] = sum; } else if (c4 < C4) { statistics[(image * SUM_PARTS + group.x) * C4 + c4] = sum; }
+  }
   if (!IS_REDUCED) { return; }
   workgroupBarrier();
-  let vectors = (end - firstChunk) * CHUNK4;
+  var reduced = vec4f(0.0);
   if (team < REDUCE_TEAMS) {
-    var reduced = vec4f(0.0);
-    for (var at = team; at < vectors; at += REDUCE_TEAMS) {
-      let channels = channelSums[at];
-      if (at > team) {
-        // unroll i < 4
-        {
-          rows[i] = reduceRow(firstVector + at, i, r4);
-        }
+    // unroll i < REDUCE_EARLY
+    {
+      if (team + i * REDUCE_TEAMS < LANES) {
+        let channels = parts[team + i * REDUCE_TEAMS];
+        reduced = fma(vec4f(channels.x), early[i * 4u], reduced);
+        reduced = fma(vec4f(channels.y), early[i * 4u + 1u], reduced);
+        reduced = fma(vec4f(channels.z), early[i * 4u + 2u], reduced);
+        reduced = fma(vec4f(channels.w), early[i * 4u + 3u], reduced);
       }
-      reduced = fma(vec4f(channels.x), rows[0], reduced);
-      reduced = fma(vec4f(channels.y), rows[1], reduced);
-      reduced = fma(vec4f(channels.z), rows[2], reduced);
-      reduced = fma(vec4f(channels.w), rows[3], reduced);
     }
-    sumTile[local] = reduced;
+    for (var late = team + REDUCE_EARLY * REDUCE_TEAMS; late < LANES; late += REDUCE_TEAMS) {
+      let channels = parts[late];
+      reduced = fma(vec4f(channels.x), reduceRow(group.y, late, 0u, r4), reduced);
+      reduced = fma(vec4f(channels.y), reduceRow(group.y, late, 1u, r4), reduced);
+      reduced = fma(vec4f(channels.z), reduceRow(group.y, late, 2u, r4), reduced);
+      reduced = fma(vec4f(channels.w), reduceRow(group.y, late, 3u, r4), reduced);
+    }
+    reducedParts[local] = reduced;
   }
   workgroupBarrier();
   if (local < REDUCED4) {
-    var total = sumTile[local];
-    for (var other = 1u; other < REDUCE_TEAMS; other++) { total += sumTile[other * REDUCED4 + local]; }
-    statistics[((image * SUM_PARTS + group.x) * PARTS + group.y) * REDUCED4 + local] = total;
+    var total = reducedParts[local];
+    for (var other = 1u; other < REDUCE_TEAMS; other++) { total += reducedParts[other * REDUCED4 + local]; }
+    statistics[((image * SUM_PARTS + group.x) * BLOCKS + group.y) * REDUCED4 + local] = total;
   }
 }
 `;

@@ -1,8 +1,8 @@
 /**
- * What the kernels share that keep hidden channels in workgroup memory (feed_forward.ts, depthwise_project.ts; without a projection
- * expand_depthwise.ts). A workgroup owns a tile of output pixels and walks the hidden channels in chunks of HIDDEN_CHUNK. Of each
- * chunk it makes the hidden map of its tile and multiplies it by that chunk's rows of the projection; the projection's sums stay in
- * registers from the first chunk to the last. PARTS workgroups may share a tile, each with a part of the chunks: then out holds bare sums, [PARTS][rows][C],
+ * What the kernels share that keep hidden channels in workgroup memory (feed_forward.ts, depthwise_project.ts). A workgroup owns
+ * a tile of output pixels and walks the hidden channels in chunks of HIDDEN_CHUNK. Of each chunk it makes the hidden map of its
+ * tile and multiplies it by that chunk's rows of the projection; the projection's sums stay in registers from the first chunk
+ * to the last. PARTS workgroups may share a tile, each with a part of the chunks: then out holds bare sums, [PARTS][rows][C],
  * which the kernel 'merge' adds and finishes, as behind a matrix product (matmul.ts).
  *
  * Both products read four channels of a row at a time, [channels / 4][rows]: whoever makes the hidden map holds vectors of
@@ -58,25 +58,11 @@ function multiplyText({name, left, stride, tile, columns4, step}: Multiply): str
 `;
 }
 
-/** The chunks of hidden channels, and where the threads of a product stand. */
-export const chunkText = /* wgsl */ `
+export const projectText = /* wgsl */ `
 const CHUNK4 = HIDDEN_CHUNK / 4u;
 const HIDDEN4 = (HIDDEN + 3u) / 4u;
 const CHUNKS = (HIDDEN + HIDDEN_CHUNK - 1u) / HIDDEN_CHUNK;
 const PART_CHUNKS = (CHUNKS + PARTS - 1u) / PARTS;
-
-// Where a thread stands among threadsM × threadsN. Threads of a square of eight by four read the same few vectors of both operands.
-fn threadAt(local: u32, threadsN: u32, threadsM: u32) -> vec2u {
-  let across = select(select(1u, 4u, threadsN % 4u == 0u), 8u, threadsN % 8u == 0u);
-  let down = select(1u, 4u, threadsM % 4u == 0u);
-  let lane = local % (across * down);
-  let square = local / (across * down);
-  let squares = threadsN / across;
-  return vec2u((square % squares) * across + lane % across, (square / squares) * down + lane / across);
-}
-`;
-
-export const projectText = /* wgsl */ `
 const N4 = (OUT_CHANNELS + 3u) / 4u;
 const STEP_H4 = STEP_H / 4u;
 const STEPS_H = HIDDEN_CHUNK / STEP_H;
@@ -89,6 +75,16 @@ const HIDDEN_STRIDE = max(PROJECT_ROWS * PROJECT_THREADS_M, HIDDEN_ROWS) | 1u;
 
 var<workgroup> hidden: array<vec4f, CHUNK4 * HIDDEN_STRIDE>;  // [CHUNK4][HIDDEN_STRIDE]
 var<workgroup> projectTile: array<vec4f, PROJECT_VECTORS>;  // [STEP_H][PROJECT_N4]
+
+// Where a thread stands among threadsM × threadsN. Threads of a square of eight by four read the same few vectors of both operands.
+fn threadAt(local: u32, threadsN: u32, threadsM: u32) -> vec2u {
+  let across = select(select(1u, 4u, threadsN % 4u == 0u), 8u, threadsN % 8u == 0u);
+  let down = select(1u, 4u, threadsM % 4u == 0u);
+  let lane = local % (across * down);
+  let square = local / (across * down);
+  let squares = threadsN / across;
+  return vec2u((square % squares) * across + lane % across, (square / squares) * down + lane / across);
+}
 
 fn projectFilter(h: u32, n4: u32) -> vec4f {
   if (h >= HIDDEN4 * 4u) { return vec4f(0.0); }

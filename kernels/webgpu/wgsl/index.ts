@@ -3,12 +3,12 @@ import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
 import {denseText} from './dense.js';
 import {depthwiseText, mapSource} from './depthwise.js';
-import {depthwiseProjectText, mapPatch} from './depthwise_project.js';
+import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
 import {expandDepthwiseText} from './expand_depthwise.js';
 import {feedForwardText} from './feed_forward.js';
-import {chunkText, expandText, projectText} from './fused.js';
+import {expandText, projectText} from './fused.js';
 import {
   depthwiseGradientText,
   gradientOutput,
@@ -27,7 +27,6 @@ import {matmulText} from './matmul.js';
 import {componentSource, gatedSource, packedSource, pixelSource, windowSource} from './matmul_sources.js';
 import {floatRows, halfRows, matrixText, pixelOrigin, windowOrigin} from './matrix.js';
 import {PACKED_SECTIONS, packText} from './pack.js';
-import {expandedPatch, patchText} from './patch.js';
 import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
 import {squeezeText} from './squeeze.js';
@@ -83,19 +82,19 @@ const BODIES = {
   },
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, chunkText, patchText, expandText, expandedPatch, expandDepthwiseText],
+    pieces: [epilogueText, expandDepthwiseText],
   },
   feedForward: {
     bindings: [read('weights'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, chunkText, projectText, expandText, feedForwardText],
+    pieces: [epilogueText, rowMomentsText, projectText, expandText, feedForwardText],
   },
   depthwiseProject: {
     bindings: [read('weights')],
-    pieces: [epilogueText, chunkText, projectText, patchText, depthwiseProjectText, mapPatch],
+    pieces: [epilogueText, projectText, depthwiseProjectText, mapPatch],
   },
   expandDepthwiseProject: {
     bindings: [read('weights')],
-    pieces: [epilogueText, chunkText, projectText, expandText, patchText, depthwiseProjectText, expandedPatch],
+    pieces: [epilogueText, projectText, expandText, depthwiseProjectText, expandedPatch],
   },
   grouped: {bindings: [read('weights')], pieces: [epilogueText, groupedText]},
   groupedProduct: {
