@@ -7,7 +7,7 @@
  * CARRIED rows go on to the next step; OUTPUTS rows are complete and written. Only pixels at the sides of a strip and at its upper end
  * are expanded twice, and there is no barrier but the one behind staging.
  *
- * For a squeeze-and-excite gate it sums its outputs per channel, as depthwise.ts does.
+ * For a squeeze-and-excite gate it sums its outputs per channel (channel_sums.ts).
  */
 export const expandDepthwiseText = /* wgsl */ `
 const C4 = (OUT_CHANNELS + 3u) / 4u;
@@ -21,21 +21,8 @@ const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
 const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const PATCH_VECTORS = PATCH_H * PATCH_W * K4;
 const STEPS = (STRIP_H + CARRIED + OUTPUTS - 1u) / OUTPUTS;
-const REDUCED4 = (REDUCED + 3u) / 4u;
-const REDUCE_TEAMS = min(WORKGROUP / REDUCED4, LANES);
 
 var<workgroup> xTile: array<vec4f, PATCH_VECTORS>;  // [PATCH_H][PATCH_W][K4]
-var<workgroup> parts: array<vec4f, select(1u, WORKGROUP, HAS_SUMS)>;
-var<workgroup> reducedParts: array<vec4f, select(1u, REDUCE_TEAMS * REDUCED4, IS_REDUCED)>;  // [team][r4]
-
-fn live(value: vec4f, c4: u32) -> vec4f {
-  return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(OUT_CHANNELS));
-}
-
-// The row of channel 'i' of a lane's four; those beyond the last meet sums that are zero.
-fn reduceRow(block: u32, lane: u32, i: u32, r4: u32) -> vec4f {
-  return weights[REDUCE_FILTER / 4u + (min(block * LANES + lane, C4 - 1u) * 4u + i) * REDUCED4 + r4];
-}
 
 // The pixels of x under the tile, by neighbours' values around the map: what is made of those is dropped.
 fn stage(image: u32, origin: vec2i, local: u32) {
@@ -181,48 +168,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
   if (!HAS_SUMS) { return; }
 
-  // On their way while sums meet.
-  let r4 = local % REDUCED4;
-  let team = local / REDUCED4;
-  var early: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
-  // unroll i < REDUCE_EARLY * 4
-  {
-    early[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
-  }
-  parts[local] = sum;
-  workgroupBarrier();
-  if (strip == 0u) {
-    for (var other = 1u; other < STRIPS; other++) { sum += parts[other * LANES + lane]; }
-    if (IS_REDUCED) { parts[lane] = sum; } else if (c4 < C4) { statistics[(image * SUM_PARTS + group.x) * C4 + c4] = sum; }
-  }
-  if (!IS_REDUCED) { return; }
-  workgroupBarrier();
-  var reduced = vec4f(0.0);
-  if (team < REDUCE_TEAMS) {
-    // unroll i < REDUCE_EARLY
-    {
-      if (team + i * REDUCE_TEAMS < LANES) {
-        let channels = parts[team + i * REDUCE_TEAMS];
-        reduced = fma(vec4f(channels.x), early[i * 4u], reduced);
-        reduced = fma(vec4f(channels.y), early[i * 4u + 1u], reduced);
-        reduced = fma(vec4f(channels.z), early[i * 4u + 2u], reduced);
-        reduced = fma(vec4f(channels.w), early[i * 4u + 3u], reduced);
-      }
-    }
-    for (var late = team + REDUCE_EARLY * REDUCE_TEAMS; late < LANES; late += REDUCE_TEAMS) {
-      let channels = parts[late];
-      reduced = fma(vec4f(channels.x), reduceRow(group.y, late, 0u, r4), reduced);
-      reduced = fma(vec4f(channels.y), reduceRow(group.y, late, 1u, r4), reduced);
-      reduced = fma(vec4f(channels.z), reduceRow(group.y, late, 2u, r4), reduced);
-      reduced = fma(vec4f(channels.w), reduceRow(group.y, late, 3u, r4), reduced);
-    }
-    reducedParts[local] = reduced;
-  }
-  workgroupBarrier();
-  if (local < REDUCED4) {
-    var total = reducedParts[local];
-    for (var other = 1u; other < REDUCE_TEAMS; other++) { total += reducedParts[other * REDUCED4 + local]; }
-    statistics[((image * SUM_PARTS + group.x) * BLOCKS + group.y) * REDUCED4 + local] = total;
-  }
+  var early: EarlyRows;
+  fetchRows(group.y, local, &early);
+  leaveSums(group, local, sum, &early);
 }
 `;

@@ -1,8 +1,9 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
+import {channelSumsText} from './channel_sums.js';
 import {denseText} from './dense.js';
-import {depthwiseText, mapSource} from './depthwise.js';
+import {depthwiseText} from './depthwise.js';
 import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
@@ -78,11 +79,11 @@ const BODIES = {
   winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, depthwiseText, mapSource],
+    pieces: [epilogueText, depthwiseText, channelSumsText],
   },
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, expandDepthwiseText],
+    pieces: [epilogueText, expandDepthwiseText, channelSumsText],
   },
   feedForward: {
     bindings: [read('weights'), read('norms')],
