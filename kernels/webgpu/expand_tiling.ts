@@ -31,6 +31,8 @@ export interface ExpandTile {
   readonly STRIP_W: number;
   readonly STEP_ROWS: number;
   readonly LANES: number;
+  /** Whether the filter of these lanes is staged beside the pixels of x. */
+  readonly STAGES_FILTER: boolean;
 }
 
 const VECTOR_BYTES = 16;
@@ -70,8 +72,9 @@ const vectorsOf = ({STRIP_W, STEP_ROWS}: ExpandTile, stage: SpatialStage): numbe
 
 function isLegal(tile: ExpandTile, {input, stage}: ExpandProblem, limits: DeviceLimits): boolean {
   const threads = threadsOf(tile);
+  const k4 = divideUp(input[3], 4);
   // A gate's sums are two vectors a thread.
-  const vectors = patchOf(tile, stage) * divideUp(input[3], 4) + 2 * threads;
+  const vectors = patchOf(tile, stage) * (k4 + 1) + (tile.STAGES_FILTER ? 4 * k4 * tile.LANES : 1) + 2 * threads;
   return (
     threads <= limits.maxComputeInvocationsPerWorkgroup &&
     vectorsOf(tile, stage) <= MOST_VECTORS &&
@@ -105,10 +108,10 @@ export function* expandTiles(problem: ExpandProblem, limits: DeviceLimits): Iter
       for (const LANES of lanes)
         for (const threads of THREADS)
           for (const [down, across] of stripsOf(shape, {STRIP_H, STRIP_W}, Math.max(1, Math.floor(threads / LANES))))
-            for (const outputs of [1, 2]) {
+            for (const [outputs, STAGES_FILTER] of [[1, false], [1, true], [2, false], [2, true]] as const) { // prettier-ignore
               if (outputs > STRIP_H) continue;
               const STEP_ROWS = outputs * stage.stride[0];
-              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES} as const; // prettier-ignore
+              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGES_FILTER} as const; // prettier-ignore
               const key = JSON.stringify(tile);
               if (seen.has(key) || !isLegal(tile, problem, limits)) continue;
               seen.add(key);
@@ -185,16 +188,19 @@ export const expandMacs = ({input, shape, stage}: ExpandProblem): number =>
 
 /** The constants that follow from a tile. */
 export function expandConstants(tile: ExpandTile, {input, stage}: Pick<ExpandProblem, 'input' | 'stage'>): Constants {
-  const vectors = patchOf(tile, stage) * divideUp(input[3], 4);
+  const k4 = divideUp(input[3], 4);
+  const vectors = Math.max(patchOf(tile, stage) * k4, tile.STAGES_FILTER ? 4 * k4 * tile.LANES : 0);
   const CARRIED = carriedRows(stage);
   const OUTPUTS = tile.STEP_ROWS / stage.stride[0];
   return {
     ...tile,
+    PAD: 1,
+    K_BOUND: 1,
     CARRIED,
     OUTPUTS,
     SLOTS: CARRIED + OUTPUTS,
     HELD_TAPS: heldTaps(stage),
     WINDOW_W: reach(stage, 1, tile.STRIP_W),
-    X_LOADS: Math.min(MOST_LOADS, divideUp(vectors, threadsOf(tile))),
+    LOADS: Math.min(MOST_LOADS, divideUp(vectors, threadsOf(tile))),
   };
 }

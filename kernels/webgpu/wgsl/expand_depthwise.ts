@@ -20,27 +20,52 @@ const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
 const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const PATCH_VECTORS = PATCH_H * PATCH_W * K4;
+const X_PITCH = K4 + PAD;
+const ALL_COLUMNS = 0xffffffffu >> (32u - WINDOW_W);
 const STEPS = (STRIP_H + CARRIED + OUTPUTS - 1u) / OUTPUTS;
 
-var<workgroup> xTile: array<vec4f, PATCH_VECTORS>;  // [PATCH_H][PATCH_W][K4]
+const FILTER_VECTORS = select(0u, K4 * 4u * LANES, STAGES_FILTER);
+const STAGED_VECTORS = max(PATCH_VECTORS, FILTER_VECTORS);
 
-// The pixels of x under the tile, by neighbours' values around the map: what is made of those is dropped.
-fn stage(image: u32, origin: vec2i, local: u32) {
-  for (var first = local; first < PATCH_VECTORS; first += WORKGROUP * X_LOADS) {
-    var next: array<vec4f, X_LOADS>;
-    // unroll i < X_LOADS
-    {
-      let at = min(first + i * WORKGROUP, PATCH_VECTORS - 1u);
-      let pixel = at / K4;
-      let y = clamp(origin.x + i32(pixel / PATCH_W), 0, i32(IN_HEIGHT) - 1);
-      let x = clamp(origin.y + i32(pixel % PATCH_W), 0, i32(IN_WIDTH) - 1);
-      next[i] = readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), at % K4);
+var<workgroup> filterTile: array<vec4f, max(1u, FILTER_VECTORS)>;  // [4 · K4][LANES]
+var<workgroup> xTile: array<vec4f, PATCH_H * PATCH_W * X_PITCH>;  // [PATCH_H][PATCH_W][X_PITCH]
+
+// The pixels of x under the tile, by neighbours' values around the map: what is made of those is dropped. Where it fits beside other
+// workgroups the filter, too: a first look at memory by each step along the channels is what takes longest in a small dispatch.
+fn stage(image: u32, block: u32, origin: vec2i, local: u32) {
+  for (var first = local; first < STAGED_VECTORS; first += WORKGROUP * LOADS) {
+    var pixels: array<vec4f, LOADS>;
+    var filters: array<vec4f, LOADS>;
+    if (first < PATCH_VECTORS) {
+      // unroll i < LOADS
+      {
+        let at = min(first + i * WORKGROUP, PATCH_VECTORS - 1u);
+        let pixel = at / K4;
+        let y = clamp(origin.x + i32(pixel / PATCH_W), 0, i32(IN_HEIGHT) - 1);
+        let x = clamp(origin.y + i32(pixel % PATCH_W), 0, i32(IN_WIDTH) - 1);
+        pixels[i] = readX((image * IN_HEIGHT + u32(y)) * IN_WIDTH + u32(x), at % K4);
+      }
     }
-    // unroll i < X_LOADS
+    if (first < FILTER_VECTORS) {
+      // unroll i < LOADS
+      {
+        let at = min(first + i * WORKGROUP, FILTER_VECTORS - 1u);
+        filters[i] = weights[EXPAND_FILTER / 4u + at / LANES * C4 + min(block * LANES + at % LANES, C4 - 1u)];
+      }
+    }
+    // unroll i < LOADS
     {
-      if (first + i * WORKGROUP < PATCH_VECTORS) { xTile[first + i * WORKGROUP] = next[i]; }
+      let at = first + i * WORKGROUP;
+      if (at < PATCH_VECTORS) { xTile[at / K4 * X_PITCH + at % K4] = pixels[i]; }
+      if (at < FILTER_VECTORS) { filterTile[at] = filters[i]; }
     }
   }
+}
+
+// The thread's four columns of the filter at channel k of x.
+fn filterRow(k: u32, lane: u32, column: u32) -> vec4f {
+  if (STAGES_FILTER) { return filterTile[k * LANES + lane]; }
+  return weights[EXPAND_FILTER / 4u + k * C4 + column];
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -68,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   var expandSlope = vec4f(0.0);
   if (HAS_EXPAND_SLOPE) { expandSlope = weights[EXPAND_SLOPE / 4u + column]; }
   var ending = channelEnding(column);
-  stage(image, origin, local);
+  stage(image, group.y, origin, local);
   workgroupBarrier();
 
   // Bit wx: whether the window's column lies on the map.
@@ -79,7 +104,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
   var acc: array<vec4f, SLOTS * STRIP_W>;  // [SLOTS][STRIP_W]: rows of outputs, the first ones complete next
   var sum = vec4f(0.0);
-  // A bound that is no constant, so that no driver writes the loop out.
+  // Bounds that are no constants, so that no driver writes the loops out.
+  let vectors = select(K4, min(K4, arrayLength(&weights)), K_BOUND == 1u);
   let steps = select(STEPS, 0u, tileY + stripY >= OUT_HEIGHT);
   for (var step = 0u; step < steps; step++) {
     let y = stripY * STRIDE_H + step * STEP_ROWS;  // within the patch
@@ -87,24 +113,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var rows: array<u32, STEP_ROWS>;
     // unroll i < STEP_ROWS
     {
-      rows[i] = (min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W) * K4;
+      rows[i] = (min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W) * X_PITCH;
       // unroll wx < WINDOW_W
       {
         line[i * WINDOW_W + wx] = expandBias;
       }
     }
-    var filterAt = EXPAND_FILTER / 4u + column;
-    for (var k4 = 0u; k4 < K4; k4++) {
-      let w0 = weights[filterAt];
-      let w1 = weights[filterAt + C4];
-      let w2 = weights[filterAt + 2u * C4];
-      let w3 = weights[filterAt + 3u * C4];
-      filterAt += 4u * C4;
+    for (var k4 = 0u; k4 < vectors; k4++) {
+      let w0 = filterRow(k4 * 4u, lane, column);
+      let w1 = filterRow(k4 * 4u + 1u, lane, column);
+      let w2 = filterRow(k4 * 4u + 2u, lane, column);
+      let w3 = filterRow(k4 * 4u + 3u, lane, column);
       // unroll i < STEP_ROWS
       {
         // unroll wx < WINDOW_W
         {
-          let value = xTile[rows[i] + wx * K4 + k4];
+          let value = xTile[rows[i] + wx * X_PITCH + k4];
           var made = line[i * WINDOW_W + wx];
           made = fma(vec4f(value.x), w0, made);
           made = fma(vec4f(value.y), w1, made);
@@ -118,8 +142,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       let isRow = u32(origin.x + i32(y + i)) < IN_HEIGHT;
       // unroll wx < WINDOW_W
       {
-        let isInside = isRow && (columns & (1u << wx)) != 0u;
-        line[i * WINDOW_W + wx] = select(vec4f(0.0), activateExpanded(line[i * WINDOW_W + wx], expandSlope), isInside);
+        line[i * WINDOW_W + wx] = activateExpanded(line[i * WINDOW_W + wx], expandSlope);
+      }
+      if (!isRow || columns != ALL_COLUMNS) {
+        // unroll wx < WINDOW_W
+        {
+          line[i * WINDOW_W + wx] = select(vec4f(0.0), line[i * WINDOW_W + wx], isRow && (columns & (1u << wx)) != 0u);
+        }
       }
       // unroll a < SLOTS
       {
