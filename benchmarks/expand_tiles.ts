@@ -169,8 +169,8 @@ function problemOf(block: Block, input: Shape4D): ExpandProblem | undefined {
   return posed;
 }
 
-const textOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGES_FILTER}: ExpandTile): string =>
-  `${TILE_H}×${TILE_W}/${STRIP_H}×${STRIP_W}.${STEP_ROWS}·${LANES}${STAGES_FILTER ? 's' : ''}`;
+const textOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED}: ExpandTile): string =>
+  `${TILE_H}×${TILE_W}/${STRIP_H}×${STRIP_W}.${STEP_ROWS}·${LANES}${STAGED ? 's' : ''}`;
 
 /** Of all that fit, the first by estimate that bring something new. */
 function varied(problem: ExpandProblem, count: number): readonly ExpandTile[] {
@@ -181,7 +181,7 @@ function varied(problem: ExpandProblem, count: number): readonly ExpandTile[] {
   const chosen = rated.filter(({tile}, at) => {
     const {STRIP_H, STRIP_W, STEP_ROWS, LANES} = tile;
     const threads = Math.round(Math.log2(threadsOf(tile)));
-    const names = [`strip ${STRIP_H} ${STRIP_W} ${STEP_ROWS}`, `threads ${threads}`, `lanes ${LANES}`]; // prettier-ignore
+    const names = [`strip ${STRIP_H} ${STRIP_W} ${STEP_ROWS} ${tile.STAGED}`, `threads ${threads} ${tile.STAGED}`, `lanes ${LANES} ${tile.STAGED}`]; // prettier-ignore
     const isNew = at < 2 || names.some((name) => !seen.has(name));
     if (isNew) names.forEach((name) => seen.add(name));
     return isNew;

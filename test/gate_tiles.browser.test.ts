@@ -56,7 +56,7 @@ const expandTile: ExpandTile = {
   STRIP_W: 2,
   STEP_ROWS: 1,
   LANES: 4,
-  STAGES_FILTER: true,
+  STAGED: true,
 };
 
 /** Sizes on, under and over vectors, lanes and teams. */

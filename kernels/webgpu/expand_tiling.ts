@@ -31,8 +31,8 @@ export interface ExpandTile {
   readonly STRIP_W: number;
   readonly STEP_ROWS: number;
   readonly LANES: number;
-  /** Whether the filter of these lanes is staged beside the pixels of x. */
-  readonly STAGES_FILTER: boolean;
+  /** Whether the pixels under the tile and the filter of these lanes are staged in workgroup memory. */
+  readonly STAGED: boolean;
 }
 
 const VECTOR_BYTES = 16;
@@ -73,8 +73,9 @@ const vectorsOf = ({STRIP_W, STEP_ROWS}: ExpandTile, stage: SpatialStage): numbe
 function isLegal(tile: ExpandTile, {input, stage}: ExpandProblem, limits: DeviceLimits): boolean {
   const threads = threadsOf(tile);
   const k4 = divideUp(input[3], 4);
+  const staged = tile.STAGED ? patchOf(tile, stage) * k4 + 4 * k4 * tile.LANES : 2;
   // A gate's sums are two vectors a thread.
-  const vectors = patchOf(tile, stage) * (k4 + 1) + (tile.STAGES_FILTER ? 4 * k4 * tile.LANES : 1) + 2 * threads;
+  const vectors = staged + 2 * threads;
   return (
     threads <= limits.maxComputeInvocationsPerWorkgroup &&
     vectorsOf(tile, stage) <= MOST_VECTORS &&
@@ -108,10 +109,10 @@ export function* expandTiles(problem: ExpandProblem, limits: DeviceLimits): Iter
       for (const LANES of lanes)
         for (const threads of THREADS)
           for (const [down, across] of stripsOf(shape, {STRIP_H, STRIP_W}, Math.max(1, Math.floor(threads / LANES))))
-            for (const [outputs, STAGES_FILTER] of [[1, false], [1, true], [2, false], [2, true]] as const) { // prettier-ignore
+            for (const [outputs, STAGED] of [[1, false], [1, true], [2, false], [2, true]] as const) { // prettier-ignore
               if (outputs > STRIP_H) continue;
               const STEP_ROWS = outputs * stage.stride[0];
-              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGES_FILTER} as const; // prettier-ignore
+              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED} as const; // prettier-ignore
               const key = JSON.stringify(tile);
               if (seen.has(key) || !isLegal(tile, problem, limits)) continue;
               seen.add(key);
@@ -132,7 +133,7 @@ export const expandCandidates = remembered(
       .map(({tile}) => tile),
 );
 
-const RATES = {cycles: 1750, processors: 132, registers: 65536, launch: 2.2, fixed: 1.5, bandwidth: 4.1e6};
+const RATES = {cycles: 1750, processors: 132, registers: 65536, workgroupBytes: 100e3, launch: 2.2, fixed: 1.5, bandwidth: 4.1e6};
 const WARP = 32;
 
 /** Microseconds on an H200, launch included. */
@@ -151,13 +152,14 @@ export function estimateExpand(tile: ExpandTile, {input, shape, stage}: ExpandPr
   const blocks = divideUp(divideUp(stage.channels, 4), LANES);
   const workgroups = shape[0] * divideUp(shape[1], TILE_H) * divideUp(shape[2], TILE_W) * blocks;
   const registers = 4 * vectorsOf(tile, stage) + 40;
-  const resident = Math.max(1, Math.floor(RATES.registers / (registers * WARP * warps)));
+  const bytes4 = tile.STAGED ? VECTOR_BYTES * (patchOf(tile, stage) + 4 * LANES) * k4 : 0;
+  const resident = Math.max(1, Math.floor(Math.min(RATES.registers / (registers * WARP * warps), RATES.workgroupBytes / (bytes4 + 1024)))); // prettier-ignore
   // Few warps hide no latency: of one, arithmetic takes four times as long as of four.
   const waves = divideUp(workgroups, RATES.processors * resident);
   const perProcessor = Math.min(divideUp(workgroups, RATES.processors), resident);
   const alone = steps * fmas * 1.3;
   const wave = Math.max(perProcessor * warps * perWarp, alone);
-  const staging = (patchOf(tile, stage) * k4 * 16 * workgroups) / 20e6;
+  const staging = tile.STAGED ? (patchOf(tile, stage) * k4 * 16 * workgroups) / 20e6 : 0;
   const bytes = FLOAT_BYTES * (elements(input) + elements(shape));
   const work = (waves * wave) / RATES.cycles;
   return RATES.launch + RATES.fixed + Math.max(work + staging, bytes / RATES.bandwidth);
@@ -189,13 +191,12 @@ export const expandMacs = ({input, shape, stage}: ExpandProblem): number =>
 /** The constants that follow from a tile. */
 export function expandConstants(tile: ExpandTile, {input, stage}: Pick<ExpandProblem, 'input' | 'stage'>): Constants {
   const k4 = divideUp(input[3], 4);
-  const vectors = Math.max(patchOf(tile, stage) * k4, tile.STAGES_FILTER ? 4 * k4 * tile.LANES : 0);
+  const vectors = tile.STAGED ? Math.max(patchOf(tile, stage), 4 * tile.LANES) * k4 : 1;
   const CARRIED = carriedRows(stage);
   const OUTPUTS = tile.STEP_ROWS / stage.stride[0];
   return {
     ...tile,
-    PAD: 1,
-    K_BOUND: 1,
+    K_BOUND: 0,
     CARRIED,
     OUTPUTS,
     SLOTS: CARRIED + OUTPUTS,

@@ -19,16 +19,15 @@ const WORKGROUP = LANES * STRIPS;
 const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
 const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
-const PATCH_VECTORS = PATCH_H * PATCH_W * K4;
-const X_PITCH = K4 + PAD;
+const PATCH_VECTORS = select(0u, PATCH_H * PATCH_W * K4, STAGED);
 const ALL_COLUMNS = 0xffffffffu >> (32u - WINDOW_W);
 const STEPS = (STRIP_H + CARRIED + OUTPUTS - 1u) / OUTPUTS;
 
-const FILTER_VECTORS = select(0u, K4 * 4u * LANES, STAGES_FILTER);
+const FILTER_VECTORS = select(0u, K4 * 4u * LANES, STAGED);
 const STAGED_VECTORS = max(PATCH_VECTORS, FILTER_VECTORS);
 
 var<workgroup> filterTile: array<vec4f, max(1u, FILTER_VECTORS)>;  // [4 · K4][LANES]
-var<workgroup> xTile: array<vec4f, PATCH_H * PATCH_W * X_PITCH>;  // [PATCH_H][PATCH_W][X_PITCH]
+var<workgroup> xTile: array<vec4f, max(1u, PATCH_VECTORS)>;  // [PATCH_H][PATCH_W][K4]
 
 // The pixels of x under the tile, by neighbours' values around the map: what is made of those is dropped. Where it fits beside other
 // workgroups the filter, too: a first look at memory by each step along the channels is what takes longest in a small dispatch.
@@ -56,15 +55,21 @@ fn stage(image: u32, block: u32, origin: vec2i, local: u32) {
     // unroll i < LOADS
     {
       let at = first + i * WORKGROUP;
-      if (at < PATCH_VECTORS) { xTile[at / K4 * X_PITCH + at % K4] = pixels[i]; }
+      if (at < PATCH_VECTORS) { xTile[at] = pixels[i]; }
       if (at < FILTER_VECTORS) { filterTile[at] = filters[i]; }
     }
   }
 }
 
+// Four channels of a pixel: the at'th of the patch, or of x. One beyond the sides of the map is another row's, or of no row, and is dropped.
+fn pixelOf(at: u32, k4: u32) -> vec4f {
+  if (STAGED) { return xTile[at * K4 + k4]; }
+  return readX(at, k4);
+}
+
 // The thread's four columns of the filter at channel k of x.
 fn filterRow(k: u32, lane: u32, column: u32) -> vec4f {
-  if (STAGES_FILTER) { return filterTile[k * LANES + lane]; }
+  if (STAGED) { return filterTile[k * LANES + lane]; }
   return weights[EXPAND_FILTER / 4u + k * C4 + column];
 }
 
@@ -93,8 +98,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   var expandSlope = vec4f(0.0);
   if (HAS_EXPAND_SLOPE) { expandSlope = weights[EXPAND_SLOPE / 4u + column]; }
   var ending = channelEnding(column);
-  stage(image, group.y, origin, local);
-  workgroupBarrier();
+  if (STAGED) {
+    stage(image, group.y, origin, local);
+    workgroupBarrier();
+  }
 
   // Bit wx: whether the window's column lies on the map.
   var columns = 0u;
@@ -113,7 +120,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var rows: array<u32, STEP_ROWS>;
     // unroll i < STEP_ROWS
     {
-      rows[i] = (min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W) * X_PITCH;
+      rows[i] = min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W;
+      if (!STAGED) {
+        let row = clamp(origin.x + i32(y + i), 0, i32(IN_HEIGHT) - 1);
+        rows[i] = u32((i32(image * IN_HEIGHT) + row) * i32(IN_WIDTH) + origin.y + i32(stripX * STRIDE_W));
+      }
       // unroll wx < WINDOW_W
       {
         line[i * WINDOW_W + wx] = expandBias;
@@ -128,7 +139,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       {
         // unroll wx < WINDOW_W
         {
-          let value = xTile[rows[i] + wx * X_PITCH + k4];
+          let value = pixelOf(rows[i] + wx, k4);
           var made = line[i * WINDOW_W + wx];
           made = fma(vec4f(value.x), w0, made);
           made = fma(vec4f(value.y), w1, made);
