@@ -13,7 +13,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {boundBuffers, PipelineCache} from '../kernels/webgpu/compile.js';
-import {estimateExpand, type ExpandProblem, type ExpandTile, expandTiles, threadsOf} from '../kernels/webgpu/expand_tiling.js';
+import {
+  estimateExpand,
+  type ExpandProblem,
+  type ExpandTile,
+  expandTiles,
+  threadsOf,
+} from '../kernels/webgpu/expand_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
@@ -149,7 +155,8 @@ function planWith(block: Block, input: Shape4D, tile?: ExpandTile): Plan {
     depthwiseProject,
     expandDepthwise: () => tile ?? APART,
   });
-  const dispatches = plan.dispatches.map((dispatch) =>
+  const dispatches = plan.dispatches.map(
+    (dispatch) =>
     dispatch.kernel.startsWith('expandDepthwise') ? {...dispatch, constants: {...dispatch.constants, ...ownConstants}} : dispatch, // prettier-ignore
   );
   return {...plan, dispatches};
@@ -204,7 +211,14 @@ interface Row {
 
 const rows: Row[] = [];
 
-async function measure(network: string, name: string, block: Block, input: Shape4D, batches: readonly number[]): Promise<void> { // prettier-ignore
+async function measure(
+  network: string,
+  name: string,
+  block: Block,
+  input: Shape4D,
+  batches: readonly number[],
+): Promise<void> {
+  // prettier-ignore
   const cache = new PipelineCache(device);
   const shapes = batches.map((batch): Shape4D => [batch, input[1], input[2], input[3]]);
   const jobs = shapes.map((shape) => {

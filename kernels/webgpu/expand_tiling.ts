@@ -5,12 +5,7 @@
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type Constants, divideUp, roundUp} from '../plan.js';
-import {
-  FLOAT_BYTES,
-  FUSED_RATES,
-  type ProductTime,
-  remembered,
-} from './fused_tiling.js';
+import {FLOAT_BYTES, FUSED_RATES, type ProductTime, remembered} from './fused_tiling.js';
 import type {DeviceLimits} from './tiling.js';
 
 /** expand 1×1 · depth-wise. */
@@ -38,6 +33,8 @@ export interface ExpandTile {
 const VECTOR_BYTES = 16;
 const STRIP_HEIGHTS = [1, 2, 4, 7, 14, 28];
 const STRIP_WIDTHS = [1, 2, 3, 4, 7];
+/** Of what strips cover, over what there is to cover. */
+const MOST_WASTE = 1.15;
 /** Workgroups along the channels. */
 const BLOCKS = [1, 2, 3, 4, 6];
 const THREADS = [64, 96, 128, 192, 256];
@@ -52,8 +49,10 @@ const reach = ({kernel, stride, dilation}: SpatialStage, axis: 0 | 1, extent: nu
   (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
 
 /** Pixels under a tile. */
-export const patchOf = ({TILE_H, TILE_W}: Pick<ExpandTile, 'TILE_H' | 'TILE_W'>, stage: SpatialStage): number =>
-  reach(stage, 0, TILE_H) * reach(stage, 1, TILE_W);
+export const patchOf = (
+  {TILE_H, TILE_W}: Pick<ExpandTile, 'TILE_H' | 'TILE_W'>,
+  stage: SpatialStage,
+): number => reach(stage, 0, TILE_H) * reach(stage, 1, TILE_W);
 
 /** Threads of a workgroup. */
 export const threadsOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, LANES}: ExpandTile): number =>
@@ -83,17 +82,27 @@ function isLegal(tile: ExpandTile, {input, stage}: ExpandProblem, limits: Device
   );
 }
 
-/** Strips of one workgroup, side by side and one above another, that leave little over. */
-function* stripsOf(
-  [, height, width]: Shape4D,
+/** Of a map's axis in so many strips: those that strips of a workgroup in steps of `step` cover, over those there are. */
+const waste = (strips: number, step: number): number => (divideUp(strips, step) * step) / strips;
+
+/** Up to `most` strips of a workgroup, down and across, that leave little over and have the smallest window. */
+function stripsOf(
+  {shape: [, height, width], stage}: ExpandProblem,
   {STRIP_H, STRIP_W}: Pick<ExpandTile, 'STRIP_H' | 'STRIP_W'>,
   most: number,
-): Iterable<readonly [number, number]> {
-  const [down, across] = [divideUp(height, STRIP_H), divideUp(width, STRIP_W)];
-  const waste = (strips: number, step: number): number => (divideUp(strips, step) * step) / strips;
-  for (let x = 1; x <= Math.min(across, most); x++)
-    for (let y = 1; y <= Math.min(down, Math.floor(most / x)); y++)
-      if (waste(across, x) * waste(down, y) <= 1.15 && 2 * x * y > most) yield [y, x];
+): readonly [number, number] {
+  const [rows, columns] = [divideUp(height, STRIP_H), divideUp(width, STRIP_W)];
+  let [best, least] = [[1, 1] as readonly [number, number], Infinity];
+  for (let across = 1; across <= Math.min(columns, most); across++) {
+    const down = Math.min(rows, Math.floor(most / across));
+    const covered = waste(rows, down) * waste(columns, across);
+    const patch = patchOf({TILE_H: down * STRIP_H, TILE_W: across * STRIP_W}, stage);
+    // Of a strip, window and what is left over; few strips are few threads.
+    const cost = (covered * patch) / (down * across);
+    if (covered <= MOST_WASTE && 2 * down * across > most && cost < least)
+      [best, least] = [[down, across], cost];
+  }
+  return best;
 }
 
 /** All that fit. */
@@ -101,24 +110,26 @@ export function* expandTiles(problem: ExpandProblem, limits: DeviceLimits): Iter
   const {shape, stage} = problem;
   const vectors = divideUp(stage.channels, 4);
   const lanes = new Set(BLOCKS.map((blocks) => divideUp(vectors, blocks)));
+  const fits = (length: number, strip: number): boolean =>
+    strip === 1 || roundUp(length, strip) <= MOST_WASTE * length;
+  const strips = STRIP_HEIGHTS.flatMap((STRIP_H) => STRIP_WIDTHS.map((STRIP_W) => ({STRIP_H, STRIP_W})));
   const seen = new Set<string>();
-  for (const STRIP_H of STRIP_HEIGHTS)
-    for (const STRIP_W of STRIP_WIDTHS) {
-      if (divideUp(shape[1], STRIP_H) * STRIP_H > 1.15 * shape[1] && STRIP_H > 1) continue;
-      if (divideUp(shape[2], STRIP_W) * STRIP_W > 1.15 * shape[2] && STRIP_W > 1) continue;
-      for (const LANES of lanes)
-        for (const threads of THREADS)
-          for (const [down, across] of stripsOf(shape, {STRIP_H, STRIP_W}, Math.max(1, Math.floor(threads / LANES))))
-            for (const [outputs, STAGED] of [[1, false], [1, true], [2, false], [2, true]] as const) { // prettier-ignore
-              if (outputs > STRIP_H) continue;
-              const STEP_ROWS = outputs * stage.stride[0];
-              const tile = {FUSED: true, TILE_H: down * STRIP_H, TILE_W: across * STRIP_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED} as const; // prettier-ignore
-              const key = JSON.stringify(tile);
-              if (seen.has(key) || !isLegal(tile, problem, limits)) continue;
-              seen.add(key);
-              yield tile;
-            }
-    }
+  for (const strip of strips.filter(
+    ({STRIP_H, STRIP_W}) => fits(shape[1], STRIP_H) && fits(shape[2], STRIP_W),
+  ))
+    for (const LANES of lanes)
+      for (const threads of THREADS) {
+        const [down, across] = stripsOf(problem, strip, Math.max(1, Math.floor(threads / LANES)));
+        const shared = {...strip, TILE_H: down * strip.STRIP_H, TILE_W: across * strip.STRIP_W, LANES};
+        for (const outputs of strip.STRIP_H > 1 ? [1, 2] : [1])
+          for (const STAGED of [false, true]) {
+            const tile = {FUSED: true, ...shared, STEP_ROWS: outputs * stage.stride[0], STAGED} as const;
+            const key = JSON.stringify(tile);
+            if (seen.has(key) || !isLegal(tile, problem, limits)) continue;
+            seen.add(key);
+            yield tile;
+          }
+      }
 }
 
 const MOST_CANDIDATES = 24;
@@ -133,7 +144,15 @@ export const expandCandidates = remembered(
       .map(({tile}) => tile),
 );
 
-const RATES = {cycles: 1750, processors: 132, registers: 65536, workgroupBytes: 100e3, launch: 2.2, fixed: 1.5, bandwidth: 4.1e6};
+const RATES = {
+  cycles: 1750,
+  processors: 132,
+  registers: 65536,
+  workgroupBytes: 100e3,
+  launch: 2.2,
+  fixed: 1.5,
+  bandwidth: 4.1e6,
+};
 const WARP = 32;
 
 /** Microseconds on an H200, launch included. */
@@ -189,7 +208,10 @@ export const expandMacs = ({input, shape, stage}: ExpandProblem): number =>
   stage.channels * elements(input) + elements(shape) * stage.kernel[0] * stage.kernel[1];
 
 /** The constants that follow from a tile. */
-export function expandConstants(tile: ExpandTile, {input, stage}: Pick<ExpandProblem, 'input' | 'stage'>): Constants {
+export function expandConstants(
+  tile: ExpandTile,
+  {input, stage}: Pick<ExpandProblem, 'input' | 'stage'>,
+): Constants {
   const k4 = divideUp(input[3], 4);
   const vectors = tile.STAGED ? Math.max(patchOf(tile, stage), 4 * tile.LANES) * k4 : 1;
   const CARRIED = carriedRows(stage);
