@@ -14,12 +14,12 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {boundBuffers, PipelineCache} from '../kernels/webgpu/compile.js';
 import {
-  estimateExpand,
-  type ExpandProblem,
-  type ExpandTile,
-  expandTiles,
+  estimateExpandRows,
+  type ExpandRowsTile,
+  expandRowsTiles,
   threadsOf,
-} from '../kernels/webgpu/expand_tiling.js';
+} from '../kernels/webgpu/expand_rows_tiling.js';
+import type {ExpandProblem} from '../kernels/webgpu/expand_apart.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
@@ -108,7 +108,7 @@ const recorded = (plan: Plan, dispatch: Dispatch, buffers: Copies, cache: Pipeli
 
 /** Up to the depth-wise convolution. */
 const ownOf = ({dispatches}: Plan): readonly Dispatch[] =>
-  dispatches.slice(0, dispatches.findIndex(({kernel}) => /depthwise/i.test(kernel)) + 1);
+  dispatches.slice(0, dispatches.findIndex(({kernel}) => /^(expandRows|depthwise)/.test(kernel)) + 1);
 
 async function mapOf(plan: Plan, buffers: Copies, cache: PipelineCache): Promise<Float32Array> {
   const own = ownOf(plan);
@@ -148,7 +148,7 @@ const {feedForward, depthwiseProject} = {feedForward: () => APART, depthwiseProj
 const changed = values.constants.split(',').filter(Boolean).map((text) => text.split('=') as [string, string]); // prettier-ignore
 const ownConstants = Object.fromEntries(changed.map(([name, value]) => [name, Number(value)]));
 
-function planWith(block: Block, input: Shape4D, tile?: ExpandTile): Plan {
+function planWith(block: Block, input: Shape4D, tile?: ExpandRowsTile): Plan {
   const plan = lowerBlock(block, input, {
     ...tilingFor(limits),
     feedForward,
@@ -157,7 +157,7 @@ function planWith(block: Block, input: Shape4D, tile?: ExpandTile): Plan {
   });
   const dispatches = plan.dispatches.map(
     (dispatch) =>
-    dispatch.kernel.startsWith('expandDepthwise') ? {...dispatch, constants: {...dispatch.constants, ...ownConstants}} : dispatch, // prettier-ignore
+    dispatch.kernel.startsWith('expand') ? {...dispatch, constants: {...dispatch.constants, ...ownConstants}} : dispatch, // prettier-ignore
   );
   return {...plan, dispatches};
 }
@@ -176,19 +176,19 @@ function problemOf(block: Block, input: Shape4D): ExpandProblem | undefined {
   return posed;
 }
 
-const textOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED}: ExpandTile): string =>
+const textOf = ({TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED}: ExpandRowsTile): string =>
   `${TILE_H}×${TILE_W}/${STRIP_H}×${STRIP_W}.${STEP_ROWS}·${LANES}${STAGED ? 's' : ''}`;
 
 /** Of all that fit, the first by estimate that bring something new. */
-function varied(problem: ExpandProblem, count: number): readonly ExpandTile[] {
-  const rated = [...expandTiles(problem, limits)]
-    .map((tile) => ({tile, us: estimateExpand(tile, problem)}))
+function varied(problem: ExpandProblem, count: number): readonly ExpandRowsTile[] {
+  const rated = [...expandRowsTiles(problem, limits)]
+    .map((tile) => ({tile, us: estimateExpandRows(tile, problem)}))
     .sort((a, b) => a.us - b.us);
   const seen = new Set<string>();
   const chosen = rated.filter(({tile}, at) => {
-    const {STRIP_H, STRIP_W, STEP_ROWS, LANES} = tile;
+    const {STRIP_H, STRIP_W, STEP_ROWS, LANES, STAGED} = tile;
     const threads = Math.round(Math.log2(threadsOf(tile)));
-    const names = [`strip ${STRIP_H} ${STRIP_W} ${STEP_ROWS} ${tile.STAGED}`, `threads ${threads} ${tile.STAGED}`, `lanes ${LANES} ${tile.STAGED}`]; // prettier-ignore
+    const names = [`strip ${STRIP_H} ${STRIP_W} ${STEP_ROWS} ${STAGED}`, `threads ${threads} ${STAGED}`, `lanes ${LANES} ${STAGED}`]; // prettier-ignore
     const isNew = at < 2 || names.some((name) => !seen.has(name));
     if (isNew) names.forEach((name) => seen.add(name));
     return isNew;
@@ -204,7 +204,7 @@ interface Row {
   readonly gated: boolean;
   readonly apart: number;
   readonly apartEstimate: number;
-  readonly tile: ExpandTile;
+  readonly tile: ExpandRowsTile;
   readonly us: number;
   readonly estimate: number;
 }
@@ -258,12 +258,12 @@ async function measure(
     const before = await time(two);
     const found: Row[] = [];
     const shared = {network, block: name, batch, problem, gated: two.dispatches.some(({constants}) => constants['HAS_SUMS'] === true)}; // prettier-ignore
-    const timed: {tile: ExpandTile; us: number}[] = [];
+    const timed: {tile: ExpandRowsTile; us: number}[] = [];
     for (const {tile, plan} of ones) if (isRight.get(plan)) timed.push({tile, us: await time(plan)});
     const apart = Math.min(before, await time(two));
     const apartEstimate = apartMicroseconds.expandDepthwise(problem, limits);
     for (const {tile, us} of timed)
-      found.push({...shared, apart, apartEstimate, tile, us, estimate: estimateExpand(tile, problem)});
+      found.push({...shared, apart, apartEstimate, tile, us, estimate: estimateExpandRows(tile, problem)});
     copies.forEach((one) => one.destroy());
     rows.push(...found);
     found.sort((a, b) => a.us - b.us);

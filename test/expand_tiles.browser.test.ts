@@ -1,9 +1,18 @@
 /** An expansion in one dispatch with the depth-wise convolution behind it, by tiles that are hard on it, against the reference. */
 import {shaderOf} from '../kernels/webgpu/compile.js';
-import {expandCandidates, type ExpandProblem, type ExpandTile, expandTiles, threadsOf} from '../kernels/webgpu/expand_tiling.js';
+import type {ExpandProblem} from '../kernels/webgpu/expand_apart.js';
+import {expandRowsTiles, threadsOf} from '../kernels/webgpu/expand_rows_tiling.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
-import {stockLimits, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
+import {
+  type ExpandTile,
+  expandPatchCandidates,
+  isPatchTile,
+  type DeviceLimits,
+  stockLimits,
+  type Tiling,
+  tilingFor,
+} from '../kernels/webgpu/tiling.js';
 import type {Block, SpatialStage, Stage} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {backend, compare, limitsOf} from './support/compare_plan.js';
@@ -71,8 +80,8 @@ function problemOf(block: Block, input: Shapes['input']): ExpandProblem {
   return posed;
 }
 
-/** One of all tiles for each extent, strip, chunk, and number of threads, columns, steps and parts. */
-function eachOfAKind(tiles: Iterable<ExpandTile>): readonly ExpandTile[] {
+/** One of all tiles for each extent, strip, number of rows, lanes and pixels. */
+function eachOfAKind<T extends ExpandTile>(tiles: Iterable<T>): readonly T[] {
   const seen = new Set<string>();
   return [...tiles].reverse().filter((tile) => {
     const kinds = Object.entries(tile).map(([name, value]) => `${name} ${value}`);
@@ -82,27 +91,50 @@ function eachOfAKind(tiles: Iterable<ExpandTile>): readonly ExpandTile[] {
   });
 }
 
+const tilesOf = (problem: ExpandProblem, limits: DeviceLimits): readonly ExpandTile[] => [
+  ...eachOfAKind(expandRowsTiles(problem, limits)),
+  ...eachOfAKind(expandPatchCandidates(problem, limits)),
+];
+
 onBackend('webgpu', 'an expansion in one dispatch with the depth-wise convolution', () => {
+  let patches = 0;
+  afterAll(() => {
+    if (patches < 20) throw new Error(`Few tiles made a patch: ${patches}`);
+  });
   for (const [name, {input, stages}] of Object.entries(CASES)) {
     const block: Block = {kind: 'BlockMBConv', stages};
 
     it(`${name}: equals the reference by tiles of every kind`, async () => {
       const limits = limitsOf(backend().device);
-      const tiles = eachOfAKind(expandTiles(problemOf(block, input), limits));
+      const tiles = tilesOf(problemOf(block, input), limits);
       expect(tiles.length).toBeGreaterThan(10);
-      expect(tiles.some(({STEP_ROWS}) => STEP_ROWS > 1)).toBe(true);
-      for (const tile of tiles) await compare(block, input, tilingWith(() => tile));
-      const [first] = expandCandidates(problemOf(block, input), limits) as [ExpandTile];
-      await expectNoLeak(() => compare(block, input, tilingWith(() => first)));
+      patches += tiles.filter(isPatchTile).length;
+      expect(tiles.some((tile) => !isPatchTile(tile) && tile.STEP_ROWS > 1)).toBe(true);
+      for (const tile of tiles)
+        await compare(
+          block,
+          input,
+          tilingWith(() => tile),
+        );
+      const [first] = tiles;
+      await expectNoLeak(() =>
+        compare(
+          block,
+          input,
+          tilingWith(() => first ?? APART),
+        ),
+      );
     });
 
     it(`${name}: has texts that are valid written out as on a GPU, not only as loops`, async () => {
       const {device} = backend();
-      const tiles = eachOfAKind(expandTiles(problemOf(block, input), limitsOf(device)));
+      const tiles = tilesOf(problemOf(block, input), limitsOf(device));
       for (const tile of tiles.filter((_, at) => at % 3 === 0)) {
         const tiling = {...tilingFor(limitsOf(device)), ...tilingWith(() => tile)};
         const {dispatches} = lowerBlock(block, input, tiling);
-        expect(dispatches[0]?.kernel.replace(/\..*/, '')).toBe('expandDepthwise');
+        expect(dispatches[0]?.kernel.replace(/\..*/, '')).toBe(
+          isPatchTile(tile) ? 'expandDepthwise' : 'expandRows',
+        );
         device.pushErrorScope('validation');
         for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
         expect((await device.popErrorScope())?.message).toBeUndefined();
@@ -114,7 +146,9 @@ onBackend('webgpu', 'an expansion in one dispatch with the depth-wise convolutio
 describe('tiles of an expansion with the depth-wise convolution', () => {
   it('fit the limits that every device has', () => {
     const stage = spatialStage('spatial', {kernel: 5, stride: 2, group: 1, channels: 144});
-    const tiles = [...expandTiles({input: [1, 56, 56, 24], shape: [1, 28, 28, 144], stage}, stockLimits)];
+    const tiles = [
+      ...expandRowsTiles({input: [1, 56, 56, 24], shape: [1, 28, 28, 144], stage, gated: true}, stockLimits),
+    ];
     expect(tiles.length).toBeGreaterThan(10);
     for (const tile of tiles) expect(threadsOf(tile)).toBeLessThanOrEqual(256);
   });

@@ -4,7 +4,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {isCandidate} from '../kernels/webgpu/candidates.js';
 import {depthwiseProjectCandidates} from '../kernels/webgpu/depthwise_project_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
-import {expandCandidates} from '../kernels/webgpu/expand_tiling.js';
+import {expandRowsCandidates} from '../kernels/webgpu/expand_rows_tiling.js';
 import {
   feedForwardCandidates,
   type FeedForwardTile,
@@ -33,7 +33,7 @@ const apart: Partial<Tiling> = {
   expandDepthwise: () => APART,
 };
 
-const FUSED = ['feedForward', 'depthwiseProject', 'expandDepthwiseProject', 'expandDepthwise'];
+const FUSED = ['feedForward', 'depthwiseProject', 'expandDepthwiseProject', 'expandRows'];
 
 /** Runs `block` by the plan of that tiling. @returns the plan's kernels; none where nothing is fused. */
 async function compare(
@@ -74,7 +74,7 @@ onBackend('webgpu', 'fused runs of stages equal the reference', () => {
           depthwiseProject: (problem) => pick(depthwiseProjectCandidates(problem, limitsOf(device)), 5 * index), // prettier-ignore
         });
         const expanded = await compare({kind: spec.kind, stages}, input, {
-          expandDepthwise: (problem) => pick(expandCandidates(problem, limitsOf(device)), 5 * index),
+          expandDepthwise: (problem) => pick(expandRowsCandidates(problem, limitsOf(device)), 5 * index),
         });
         for (const kernel of [...kernels, ...expanded]) seen.set(kernel, (seen.get(kernel) ?? 0) + 1);
       }

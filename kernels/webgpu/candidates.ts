@@ -13,7 +13,7 @@ import {
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
-import {estimateExpand, expandCandidates, expandTiles} from './expand_tiling.js';
+import {expandRowsCandidates, expandRowsTiles} from './expand_rows_tiling.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
 import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
@@ -29,7 +29,11 @@ import {
   depthwiseCandidates,
   type DepthwiseTile,
   type DeviceLimits,
+  estimateExpand,
   estimateMatmul,
+  expandPatchCandidates,
+  type ExpandTile,
+  isPatchTile,
   LAUNCH,
   matmulCandidates,
   type MatmulTile,
@@ -145,12 +149,20 @@ const depthwiseProject = fused({
   apart: apartMicroseconds.depthwiseProject,
 });
 
-const expandDepthwise = fused({
-  candidates: expandCandidates,
-  every: expandTiles,
-  estimate: estimateExpand,
-  apart: apartMicroseconds.expandDepthwise,
-});
+const expandDepthwise: TileRow<ProblemOf<'expandDepthwise'>, ExpandTile | Apart> = {
+  candidates: (problem, limits) => [
+    APART,
+    ...expandPatchCandidates(problem, limits),
+    ...expandRowsCandidates(problem, limits),
+  ],
+  every: expandRowsTiles,
+  estimate: (tile, problem, {device}) => {
+    const {limits} = device;
+    const own = tile.FUSED ? estimateExpand(tile, problem, limits) : apartMicroseconds.expandDepthwise(problem, limits); // prettier-ignore
+    return scaledFromH200(own - FUSED_RATES.launch, device);
+  },
+  formOf: (tile) => (tile.FUSED ? (isPatchTile(tile) ? 'patch' : `rows ${tile.STAGED}`) : 'apart'),
+};
 
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
 /** Vectors a thread keeps; above, sums were seen to fall out of registers and cost several times more. */

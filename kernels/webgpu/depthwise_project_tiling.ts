@@ -5,7 +5,7 @@
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {divideUp, roundUp} from '../plan.js';
-import {depthwiseTime, expandApart} from './expand_tiling.js';
+import {depthwiseTime, expandApart} from './expand_apart.js';
 import {
   chunksFor,
   chunkTile,

@@ -282,7 +282,7 @@ export const workgroupsFor = (limits: DeviceLimits): readonly number[] =>
  * The tile of least estimate where it gains enough over `apart`. `macs` are the products' without any waste: where these alone
  * take too long, nobody need look for a tile.
  */
-export function fusedIfWorthwhile<T extends {readonly FUSED: true}>(
+export function fusedIfWorthwhile<T extends ChunkTile>(
   candidates: () => readonly T[],
   estimateOf: (tile: T) => number,
   {apart, macs}: {readonly apart: number; readonly macs: number},

@@ -3,12 +3,13 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {expandConstants as tileConstants, type ExpandTile, patchOf, threadsOf} from './expand_tiling.js';
+import {expandRowsConstants, threadsOf as threadsOfRows} from './expand_rows_tiling.js';
 import {isReduced} from './gate_tiling.js';
 import {windowOf} from './lower_convolutions.js';
 import {mapConstants, windowConstants} from './lower_resampling.js';
 import {type Ending, type Lowering, type Rows} from './lowering.js';
 import {reducing, sumsForGate} from './lower_statistics.js';
+import {type ExpandPatchTile, type ExpandTile, isPatchTile, patchOf, threadsOf} from './tiling.js';
 
 interface Stages {
   readonly expand: PointwiseStage;
@@ -52,6 +53,14 @@ export function patchConstants(lowering: Lowering, stage: SpatialStage, [n, h, w
   };
 }
 
+/** The constants that follow from a tile whose patch is in workgroup memory. */
+const patchTileConstants = (tile: ExpandPatchTile, {kernel, stride, dilation}: SpatialStage): Constants => ({
+  ...tile,
+  // Input under one strip.
+  WINDOW_H: (tile.STRIP_H - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1,
+  WINDOW_W: (tile.STRIP_W - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1,
+});
+
 interface Expanded {
   readonly rows: Rows;
   readonly tile: ExpandTile;
@@ -68,23 +77,24 @@ export function expandDepthwise(
   const {shape} = windowOf(spatial, [rows.shape[0], rows.shape[1], rows.shape[2], hidden]);
   const tiles = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const gate = ending.next?.op === 'gate' ? ending.next : undefined;
-  const threads = threadsOf(tile);
+  const threads = isPatchTile(tile) ? threadsOf(tile) : threadsOfRows(tile);
   const blocks = divideUp(divideUp(hidden, 4), tile.LANES);
   const sums = gate && sumsForGate(lowering, gate, shape, {threads, tiles, blocks, next: ending.afterNext});
   const filter: WeightValue = {form: 'filter', filter: `${expand.name}Filter`};
   const constants: Constants = {
     ...patchConstants(lowering, spatial, rows.shape),
-    ...tileConstants(tile, {input: rows.shape, stage: spatial}),
+    ...(isPatchTile(tile) ? patchTileConstants(tile, spatial) : expandRowsConstants(tile, {input: rows.shape, stage: spatial})), // prettier-ignore
     ...lowering.ending(spatial, ending, {}),
     ...expandConstants(lowering, expand, filter, {channels: rows.channels}),
     HAS_SUMS: sums !== undefined,
     SUM_PARTS: tiles,
     ...reducing(lowering, gate, sums?.gate, {threads, lanes: tile.LANES, channels: hidden}),
+    HAS_MOMENTS: false,
   };
   const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
   const taps = spatial.kernel[0] * spatial.kernel[1];
   const expanded = shape[0] * tiles * patchOf(tile, spatial) * rows.channels;
-  const emitted = lowering.emit('expandDepthwise', rows, shape, {
+  const emitted = lowering.emit(isPatchTile(tile) ? 'expandDepthwise' : 'expandRows', rows, shape, {
     constants,
     buffers: {statistics: sums?.buffer ?? 'unused'},
     workgroups: [tiles, blocks, shape[0]],

@@ -140,7 +140,12 @@ function expandRun(
   if (lowering.tiling.half?.matrix || rows.norm || rows.joined || next?.op === 'layernorm') return undefined;
   const [n, h, w] = rows.shape;
   const {shape} = windowOf(spatial, [n, h, w, spatial.channels]);
-  const tile = lowering.tiling.expandDepthwise({input: rows.shape, shape, stage: spatial});
+  const tile = lowering.tiling.expandDepthwise({
+    input: rows.shape,
+    shape,
+    stage: spatial,
+    gated: next?.op === 'gate',
+  });
   if (!tile.FUSED) return undefined;
   const lower = (ending: Ending, into: BufferName | undefined): Rows =>
     expandDepthwise(lowering, {expand, spatial}, {rows, tile, ending, into});

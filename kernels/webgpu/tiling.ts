@@ -13,14 +13,8 @@ import {
   type DepthwiseProjectTile,
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
-import {
-  estimateExpand,
-  expandApart,
-  expandCandidates,
-  expandMacs,
-  type ExpandProblem,
-  type ExpandTile,
-} from './expand_tiling.js';
+import {expandApart, type ExpandProblem} from './expand_apart.js';
+import {estimateExpandRows, expandRowsTile, type ExpandRowsTile} from './expand_rows_tiling.js';
 import {
   estimateFeedForward,
   feedForwardApart,
@@ -29,7 +23,7 @@ import {
   type FeedForwardProblem,
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
-import {APART, type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {APART, type Apart, FUSED_RATES, fusedIfWorthwhile} from './fused_tiling.js';
 import {type GateProblem, type GateTile, gateTile} from './gate_tiling.js';
 import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
@@ -75,6 +69,16 @@ export interface DepthwiseTile {
   readonly STRIP_W: number;
   readonly LANES: number;
 }
+
+/** A depth-wise tile whose input is expanded into workgroup memory, PIXELS a thread at a time. */
+export interface ExpandPatchTile extends DepthwiseTile {
+  readonly FUSED: true;
+  readonly PIXELS: number;
+}
+
+export type ExpandTile = ExpandPatchTile | ExpandRowsTile;
+
+export const isPatchTile = (tile: ExpandTile): tile is ExpandPatchTile => 'PIXELS' in tile;
 
 export interface Tiling {
   /** Where the plan is to hold f16 between its dispatches. */
@@ -180,6 +184,58 @@ export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: Devic
   return isLegalDepthwise(tile, limits) ? tile : {...tileOf(shape, strip, strip.LANES), ...strip};
 }
 
+/** Pixels of input under a tile. */
+export function patchOf(t: DepthwiseTile, {kernel, stride, dilation}: SpatialStage): number {
+  const reach = (axis: 0 | 1, extent: number): number =>
+    (extent - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
+  return reach(0, t.TILE_H) * reach(1, t.TILE_W);
+}
+
+const EXPAND_STRIPS: readonly (readonly [number, number])[] = [[1, 2], [2, 2], [1, 4], [2, 4], [1, 7]]; // prettier-ignore
+
+/** Every tile of an expansion with its depth-wise convolution by a patch in workgroup memory that is worth a measurement. */
+export function expandPatchCandidates(
+  {shape, stage}: Pick<ExpandProblem, 'shape' | 'stage'>,
+  limits: DeviceLimits,
+): ExpandPatchTile[] {
+  const vectors = divideUp(stage.channels, 4);
+  const found = new Map<string, ExpandPatchTile>();
+  for (const [STRIP_H, STRIP_W] of EXPAND_STRIPS) {
+    if (STRIP_H > shape[1] || STRIP_W > shape[2]) continue;
+    for (const LANES of [4, 6, 8, 12, 16]) {
+      if (divideUp(vectors, LANES) * LANES > 1.12 * vectors) continue;
+      for (const threads of [64, 128]) {
+        for (const PIXELS of [4, 8]) {
+          const strip = {STRIP_H, STRIP_W, LANES};
+          const tile = {FUSED: true, ...tileOf(shape, strip, threads), ...strip, PIXELS} as const;
+          const bytes = 16 * LANES * (patchOf(tile, stage) + 2 * divideUp(threads, LANES));
+          if (isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize)
+            found.set(JSON.stringify(tile), tile);
+        }
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+/**
+ * One dispatch instead of two saves its launch and the expanded map's way through memory, but makes halos twice and multiplies
+ * at a third of the matrix product's rate. Measured on an H200: at batch 1 and up to 40 channels 1 to 2 µs of 8 to 11 saved
+ * on maps of 56² and 28²; with more channels or larger batches slower everywhere, by up to three times.
+ */
+function expandPatchTile(
+  {input, shape, stage}: Omit<ExpandProblem, 'gated'>,
+  limits: DeviceLimits,
+): ExpandPatchTile | undefined {
+  const [n, h, w, channels] = input;
+  const vectors = divideUp(stage.channels, 4);
+  if (channels > 40 || n * h * w * vectors > 150_000 || n * h * w * vectors < 20_000) return undefined;
+  const strip = {STRIP_H: 1, STRIP_W: Math.min(2, shape[2]), LANES: 4};
+  const tile = {FUSED: true, ...tileOf(shape, strip, 112), ...strip, PIXELS: 8} as const;
+  const bytes = 16 * tile.LANES * (patchOf(tile, stage) + 64);
+  return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
+}
+
 /** A thread of a row's moments has up to twelve vectors in flight: measured on an H200 at 96 to 768 channels, benchmarks/NOTES.md. */
 export const momentsTile = (channels: number): {readonly LANES: number; readonly WORKGROUP: number} => ({
   LANES: Math.max(4, Math.min(64, powerOfTwoUpTo(divideUp(channels, 48), 64))),
@@ -196,21 +252,21 @@ export const apartMicroseconds = {
   expandDepthwise: (problem: ExpandProblem, limits: DeviceLimits): number =>
     expandApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
   depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number => {
-    const expanded = problem.expand ? expandTile(problem, limits) : APART;
-    return depthwiseProjectApart(
-      problem,
-      (one) => estimateMatmul(bestMatmul(one, limits), one, limits),
-      expanded.FUSED ? estimateExpand(expanded, problem) : undefined,
-    );
+    const product = (one: MatmulProblem): number => estimateMatmul(bestMatmul(one, limits), one, limits);
+    const once = problem.expand ? expandTile({...problem, gated: false}, limits) : APART;
+    const expanded = once.FUSED ? estimateExpand(once, {...problem, gated: false}, limits) : undefined;
+    return depthwiseProjectApart(problem, product, expanded);
   },
 } as const;
 
+/** Microseconds of expansion and depth-wise convolution in one dispatch on an H200, launch included. */
+export const estimateExpand = (tile: ExpandTile, problem: ExpandProblem, limits: DeviceLimits): number =>
+  isPatchTile(tile)
+    ? apartMicroseconds.expandDepthwise(problem, limits) - FUSED_RATES.launch
+    : estimateExpandRows(tile, problem);
+
 const expandTile = (problem: ExpandProblem, limits: DeviceLimits): ExpandTile | Apart =>
-  fusedIfWorthwhile(
-    () => expandCandidates(problem, limits),
-    (tile) => estimateExpand(tile, problem),
-    {apart: apartMicroseconds.expandDepthwise(problem, limits), macs: expandMacs(problem)},
-  );
+  expandPatchTile(problem, limits) ?? expandRowsTile(problem, limits) ?? APART;
 
 export function tilingFor(limits: DeviceLimits): Tiling {
   return {

@@ -3,11 +3,11 @@ import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
 import {channelSumsText} from './channel_sums.js';
 import {denseText} from './dense.js';
-import {depthwiseText} from './depthwise.js';
+import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
-import {expandDepthwiseText} from './expand_depthwise.js';
+import {expandRowsText} from './expand_rows.js';
 import {feedForwardText} from './feed_forward.js';
 import {expandText, projectText} from './fused.js';
 import {
@@ -79,11 +79,15 @@ const BODIES = {
   winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, depthwiseText, channelSumsText],
+    pieces: [epilogueText, depthwiseText, channelSumsText, mapSource],
   },
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, expandDepthwiseText, channelSumsText],
+    pieces: [epilogueText, depthwiseText, channelSumsText, expandSource],
+  },
+  expandRows: {
+    bindings: [read('weights'), write('statistics')],
+    pieces: [epilogueText, expandRowsText, channelSumsText],
   },
   feedForward: {
     bindings: [read('weights'), read('norms')],
