@@ -192,7 +192,10 @@ export function estimateExpandRows(tile: ExpandRowsTile, problem: ExpandProblem)
   return RATES.launch + Math.max(work, memory);
 }
 
-/** Where in that range of vectors of the expanded map the tile is chosen, BLOCKS workgroups along the channels. */
+/**
+ * A tile by `blocks` workgroups along the channels, and the vectors of the expanded map from which on, and up to which, it is chosen: close
+ * to those it was measured at, since with fewer its workgroups would not fill an H200; and all that are larger than the largest of these.
+ */
 interface Chosen {
   readonly from: number;
   readonly to: number;
@@ -209,23 +212,23 @@ const tileFrom = (
 
 /** 3×3 of stride 2, 16 channels of x: 10.1 → 7.6 µs at batch 1, 34.2 → 30.7 at 8, 128 → 97 at 32; with swish and a gate 11.3 → 9.4, 36.6 → 33.8, 134 → 114. */
 const DOWN_16: readonly Chosen[] = [
-  {from: 150e3, to: 600e3, blocks: 1, tile: tileFrom([4, 2], [2, 1], 2, true)},
-  {from: 600e3, to: 5e6, blocks: 1, tile: tileFrom([28, 2], [7, 2], 2, false)},
-  {from: 5e6, to: Infinity, blocks: 1, tile: tileFrom([28, 15], [28, 3], 2, false)},
+  {from: 250e3, to: 500e3, blocks: 1, tile: tileFrom([4, 2], [2, 1], 2, true)},
+  {from: 2.3e6, to: 5e6, blocks: 1, tile: tileFrom([28, 2], [7, 2], 2, false)},
+  {from: 9e6, to: Infinity, blocks: 1, tile: tileFrom([28, 15], [28, 3], 2, false)},
 ];
 /** The same of 24: 20.4 → 16.7 at batch 8, 67 → 50 at 32. */
 const DOWN_24: readonly Chosen[] = [
-  {from: 400e3, to: 1.7e6, blocks: 1, tile: tileFrom([7, 7], [7, 1], 4, true)},
-  {from: 1.7e6, to: Infinity, blocks: 2, tile: tileFrom([7, 28], [7, 4], 2, false)},
+  {from: 800e3, to: 1.9e6, blocks: 1, tile: tileFrom([7, 7], [7, 1], 4, true)},
+  {from: 3.4e6, to: Infinity, blocks: 2, tile: tileFrom([7, 28], [7, 4], 2, false)},
 ];
 /** 3×3 of stride 1, 24 channels: 25.7 → 22.4 at batch 8, 87 → 76 at 32; with swish and a gate 30.2 → 27.7, 96 → 85. */
 const LEVEL_24: readonly Chosen[] = [
-  {from: 400e3, to: 1.7e6, blocks: 1, tile: tileFrom([28, 7], [4, 7], 1, true)},
-  {from: 1.7e6, to: Infinity, blocks: 2, tile: tileFrom([28, 28], [28, 4], 2, false)},
+  {from: 800e3, to: 1e6, blocks: 1, tile: tileFrom([28, 7], [4, 7], 1, true)},
+  {from: 3.4e6, to: Infinity, blocks: 2, tile: tileFrom([28, 28], [28, 4], 2, false)},
 ];
 /** 5×5 of stride 2, 24 channels, with swish and a gate: 80 → 73 at batch 32, and slower at 1 and 8. */
 const WIDE_24: readonly Chosen[] = [
-  {from: 2.5e6, to: Infinity, blocks: 2, tile: tileFrom([7, 28], [7, 4], 2, false)},
+  {from: 3.4e6, to: Infinity, blocks: 2, tile: tileFrom([7, 28], [7, 4], 2, false)},
 ];
 
 function rowsFor({input: [, , , channels], stage}: ExpandProblem): readonly Chosen[] {
@@ -251,6 +254,13 @@ export function expandRowsTile(problem: ExpandProblem, limits: DeviceLimits): Ex
   const tile: ExpandRowsTile = {FUSED: true, ...chosen.tile, LANES: divideUp(vectors, chosen.blocks)};
   const covered = waste(shape[1], tile.TILE_H) * waste(shape[2], tile.TILE_W);
   return covered <= MOST_WASTE && isLegal(tile, problem, limits) ? tile : undefined;
+}
+
+/** Pixels that a workgroup expands, those at the edges of strips more than once. */
+export function expandedPixels(tile: ExpandRowsTile, stage: SpatialStage): number {
+  const {TILE_H, TILE_W, STRIP_H, STRIP_W, STEP_ROWS} = tile;
+  const steps = divideUp(STRIP_H + carriedRows(stage), STEP_ROWS / stage.stride[0]);
+  return (TILE_H / STRIP_H) * (TILE_W / STRIP_W) * steps * STEP_ROWS * reach(stage, 1, STRIP_W);
 }
 
 /** The constants that follow from a tile. */

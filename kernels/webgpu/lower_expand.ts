@@ -3,7 +3,7 @@ import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
 import {activationConstants} from './activation_codes.js';
-import {expandRowsConstants, threadsOf as threadsOfRows} from './expand_rows_tiling.js';
+import {expandedPixels, expandRowsConstants, threadsOf as threadsOfRows} from './expand_rows_tiling.js';
 import {isReduced} from './gate_tiling.js';
 import {windowOf} from './lower_convolutions.js';
 import {mapConstants, windowConstants} from './lower_resampling.js';
@@ -93,7 +93,8 @@ export function expandDepthwise(
   };
   const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
   const taps = spatial.kernel[0] * spatial.kernel[1];
-  const expanded = shape[0] * tiles * patchOf(tile, spatial) * rows.channels;
+  const pixels = isPatchTile(tile) ? patchOf(tile, spatial) : expandedPixels(tile, spatial);
+  const expanded = shape[0] * tiles * pixels * rows.channels;
   const emitted = lowering.emit(isPatchTile(tile) ? 'expandDepthwise' : 'expandRows', rows, shape, {
     constants,
     buffers: {statistics: sums?.buffer ?? 'unused'},
