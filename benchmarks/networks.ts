@@ -158,3 +158,5 @@ export const NETWORKS: Readonly<Record<string, readonly NetworkBlock[]>> = {
     ),
   ],
 };
+
+export const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];

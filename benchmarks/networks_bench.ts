@@ -23,6 +23,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
+import {differenceOf} from './tile_bench.js';
 import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
 
 const {values, positionals} = parseArgs({
@@ -154,12 +155,6 @@ async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row;
   };
   replay.dispose();
   return {row, output};
-}
-
-/** The largest difference of two outputs, relative to the largest value. */
-function differenceOf(want: Float32Array, got: Float32Array): number {
-  const scale = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
-  return want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
 }
 
 async function outputInF32(

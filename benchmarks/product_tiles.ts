@@ -7,12 +7,8 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   estimateMatmul,
@@ -22,10 +18,9 @@ import {
   matmulTileOf,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Shape4D} from '../ops/index.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {openBench, outputOf} from './tile_bench.js';
+import {PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -38,14 +33,7 @@ const {values} = parseArgs({
 });
 const COPIES = 8;
 const WARM_UP_MS = 40;
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = {...limitsOf(device), processors: 132};
-const timer = new GpuTimer(device);
-const cache = new PipelineCache(device);
-console.log(JSON.stringify(adapter));
+const {adapter, device, limits, pipelines, timer} = await openBench();
 
 function tileFrom(text: string): MatmulTile {
   const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text
@@ -77,23 +65,12 @@ const planWith = ({block, input}: NetworkBlock, key?: string, tile?: MatmulTile)
 const productOf = (plan: Plan, key: string): Dispatch | undefined =>
   plan.dispatches.find((dispatch) => isProduct(dispatch) && keyOfDispatch(dispatch) === key);
 
-async function resultOf(dispatch: Dispatch, buffers: PlanBuffers): Promise<Float32Array> {
-  const source = buffers.get(dispatch.buffers['out'] ?? 'out');
-  const staging = device.createBuffer({size: source.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ}); // prettier-ignore
-  const encoder = device.createCommandEncoder();
-  const {pipeline, bindGroup, workgroups} = recordedOf(device, cache, dispatch, buffers);
-  const pass = encoder.beginComputePass();
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, bindGroup);
-  pass.dispatchWorkgroups(...workgroups);
-  pass.end();
-  encoder.copyBufferToBuffer(source, 0, staging, 0, source.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const result = new Float32Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return result;
-}
+const resultOf = (dispatch: Dispatch, buffers: PlanBuffers): Promise<Float32Array> =>
+  outputOf(
+    device,
+    [recordedOf(device, pipelines, dispatch, buffers)],
+    buffers.get(dispatch.buffers['out'] ?? 'out'),
+  );
 
 /** The largest difference over the largest value; values that neither can compute from random statistics do not count. */
 function difference(want: Float32Array, got: Float32Array): number {
@@ -109,7 +86,7 @@ function difference(want: Float32Array, got: Float32Array): number {
 }
 
 async function time(dispatch: Dispatch, copies: readonly PlanBuffers[], milliseconds = 1): Promise<number> {
-  const turns = copies.map((buffers) => recordedOf(device, cache, dispatch, buffers));
+  const turns = copies.map((buffers) => recordedOf(device, pipelines, dispatch, buffers));
   return (await timer.microseconds(turns, {samples: 5, milliseconds})) / copies.length;
 }
 
@@ -129,7 +106,7 @@ const seen = new Set<string>();
 for (const network of values.networks.split(',')) {
   for (const batch of values.batches.split(',').map(Number)) {
     for (const one of NETWORKS[network] ?? []) {
-      const block = {...one, input: [batch, one.input[1], one.input[2], one.input[3]] as Shape4D};
+      const block = {...one, input: atBatch(one.input, batch)};
       for (const product of planWith(block).dispatches.filter(isProduct)) {
         const key = keyOfDispatch(product);
         const [m, n, k] = key.split('×').map(Number) as [number, number, number];
@@ -140,7 +117,7 @@ for (const network of values.networks.split(',')) {
         const problem = {m, n, k, canPart: false, isPointwise: true};
         const rated = MATMUL_TILES.map((tile) => ({tile, us: estimateMatmul(tile, problem, limits)})).sort((a, b) => a.us - b.us); // prettier-ignore
         const tiles = [...rated.slice(0, 5).map(({tile}) => matmulTileOf(tile)), ...extra].filter((tile) => matmulIsLegal(tile, limits)); // prettier-ignore
-        await cache.prepare(tiles.flatMap((tile) => productOf(planWith(block, key, tile), key) ?? []));
+        await pipelines.prepare(tiles.flatMap((tile) => productOf(planWith(block, key, tile), key) ?? []));
         const copies = Array.from({length: COPIES}, () => new PlanBuffers(device, planWith(block)));
         const [first] = copies as [PlanBuffers];
         const want = await resultOf(product, first);
