@@ -23,6 +23,7 @@ import {median, warmUp} from './clock.js';
 import {
   type Figures,
   microsecondsOf,
+  networksTable,
   networkTable,
   type NetworkTimes,
   summaryTable,
@@ -194,6 +195,7 @@ const figures: Figures = {
 };
 console.log(`${adapter.description}${adapter.isSoftware ? ' (a CPU: the times mean nothing)' : ''}: ${(operationsPerSecond / 1e12).toPrecision(3)} TFLOP/s by FMAs, ${(bytesPerSecond / 1e12).toPrecision(3)} TB/s by a copy, ${figures.launchMicroseconds.toPrecision(3)} µs a dependent empty dispatch`); // prettier-ignore
 for (const times of networks) console.log(`\n${networkTable(times, figures)}`);
+console.log(`\n${networksTable(networks, figures)}`);
 for (const batch of new Set(networks.map((one) => one.batch))) console.log(`\n${summaryTable(batch, networks, figures)}`); // prettier-ignore
 clock.destroy();
 adapter.dispose();

@@ -172,6 +172,27 @@ const rangeOf = (values: readonly number[], text: (value: number) => string): st
   return least === most ? least : `${least.replace(' %', '')} to ${most}`;
 };
 
+/** A line for each network: how near the parts are to the whole, and what explains the parts. */
+export function networksTable(networks: readonly NetworkTimes[], figures: Figures): string {
+  const lines = networks.map(({network, batch, launchMicroseconds, gpuMicroseconds: whole, dispatches}) => {
+    const planned = dispatches.filter(({macs}) => macs !== undefined);
+    const {ofLaunch, rest} = shareOf('all', planned, {all: dispatches, figures: {...figures, launchMicroseconds}}); // prettier-ignore
+    const sum = microsecondsOf(dispatches);
+    return [
+      `${network}, ${batch}`,
+      String(dispatches.length),
+      scaled(whole, 1),
+      `${scaled(sum, 1)} (${percent(sum / whole)})`,
+      scaled(sum / dispatches.length, 1),
+      percent(ofLaunch),
+      percent(1 - ofLaunch - rest),
+      percent(rest),
+    ];
+  });
+  const titles = ['network, batch', 'dispatches', 'µs in one pass', 'µs added up', 'µs each', 'launch', 'arithmetic or memory', 'latency and occupancy']; // prettier-ignore
+  return `Shares are those of the dispatches of our kernels:\n${tableOf([titles, ...lines])}`;
+}
+
 /** Each kernel at a batch, all networks' dispatches together, and in brackets from the least to the most of a network. */
 export function summaryTable(batch: number, networks: readonly NetworkTimes[], figures: Figures): string {
   const own = networks.filter((one) => one.batch === batch);
@@ -182,8 +203,10 @@ export function summaryTable(batch: number, networks: readonly NetworkTimes[], f
   const tera = (value: number): string => scaled(value, 1e12);
   const lines = sharesOf(all, figures).map((share) => {
     const those = single.flatMap((shares) => shares.find(({kernel}) => kernel === share.kernel) ?? []);
-    const cell = (of: (one: KernelShare) => number, text: (value: number) => string): string =>
-      text(of(share)) + (those.length > 1 ? ` (${rangeOf(those.map(of), text)})` : '');
+    const cell = (of: (one: KernelShare) => number, text: (value: number) => string): string => {
+      const [typical, range] = [text(of(share)), rangeOf(those.map(of), text)];
+      return range === typical ? typical : `${typical} (${range})`;
+    };
     return [
       share.kernel,
       String(those.length),
