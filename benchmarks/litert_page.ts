@@ -135,6 +135,8 @@ const outputOf = (result: tf.TensorContainer): Output => {
 
 async function ourRunner(engine: Engine, loaded: BenchmarkModel): Promise<Runner> {
   const x = tf.tensor(randomInput(loaded, 7), [...loaded.shape], loaded.dtype);
+  // Else a replay would copy the values anew at each prediction, which stock TF.js does once.
+  (tf.backend() as WebGPUBackend).uploadToGPU(x.dataId);
   const {model} = loaded;
   if (engine === 'stock')
     return {
