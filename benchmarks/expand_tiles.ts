@@ -9,8 +9,6 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {boundBuffers, PipelineCache} from '../kernels/webgpu/compile.js';
 import {
@@ -21,15 +19,13 @@ import {
 } from '../kernels/webgpu/expand_rows_tiling.js';
 import type {ExpandProblem} from '../kernels/webgpu/expand_apart.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {apartMicroseconds, tilingFor} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, type Shape4D, traceBlock} from '../ops/index.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {NETWORKS} from './networks.js';
-import {drawn} from './timed_plans.js';
-import {EXACT_TIMESTAMPS, GpuTimer, type Recorded} from './timing.js';
+import {drawn, openBench} from './tile_bench.js';
+import type {Recorded} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -45,11 +41,7 @@ const {values} = parseArgs({
 });
 const start = performance.now();
 const elapsed = (): number => (performance.now() - start) / 1000;
-const adapter = await useNodeWebGPU({flags: EXACT_TIMESTAMPS});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = limitsOf(device);
-const timer = new GpuTimer(device);
-console.log(JSON.stringify({adapter, ...limits}));
+const {adapter, device, limits, timer} = await openBench();
 
 const MOST_COPIES = 8;
 /** Bytes by which turns are taken: beyond, a run has driven its operands out of the caches by itself. */

@@ -1,62 +1,72 @@
 /**
  * Times the pointwise convolutions of networks as they stand in their blocks, gate, LayerNorm and epilogue included, with tiles of both
- * kernels: staged in workgroup memory, and straight from memory. Eight copies of all buffers take turns, so that no run finds
- * the one before's operands in a processor's cache, as in a network. Checks each tile's results against the planner's choice first.
- *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct],…]
- *     [--most=ROWS] [--out=FILE]
+ * kernels: staged in workgroup memory, and straight from memory; where workgroups share K, the merge behind them included. Copies of
+ * all buffers take turns, so that no run finds the one before's operands in a processor's cache, as in a network. Checks each tile's results
+ * against the planner's choice first. Measured are the tiles whose estimate is near the least, and of those given the same.
+ *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--least=ROWS] [--most=ROWS] [--within=1.6] [--keep=20]
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--out=FILE]
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   estimateMatmul,
+  FLOAT_BYTES,
   MATMUL_TILES,
-  matmulIsLegal,
+  matmulCandidates,
+  type MatmulProblem,
   type MatmulTile,
   matmulTileOf,
+  type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Shape4D} from '../ops/index.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {openBench, outputOf} from './tile_bench.js';
+import {PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
     networks: {type: 'string', default: 'efficientnet_b0,mobilenetv2,convnext_tiny'},
     batches: {type: 'string', default: '1,8'},
     tiles: {type: 'string', default: ''},
+    least: {type: 'string', default: '0'},
     most: {type: 'string', default: '4000'},
+    within: {type: 'string', default: '1.6'},
+    keep: {type: 'string', default: '20'},
     out: {type: 'string'},
   },
 });
-const COPIES = 8;
+/** Of all buffers; fewer where each is larger than half of an H200's second-level cache. */
+const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
 const WARM_UP_MS = 40;
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = {...limitsOf(device), processors: 132};
-const timer = new GpuTimer(device);
-const cache = new PipelineCache(device);
-console.log(JSON.stringify(adapter));
+const {adapter, device, limits, pipelines, timer} = await openBench();
 
 function tileFrom(text: string): MatmulTile {
-  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = text
+  const [tile = '', PARTS = 1] = text.split('/');
+  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = tile
     .split('.')
     .map(Number);
-  const tile = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS: 1};
-  return text.endsWith('direct') ? {...tile, DIRECT: true} : tile;
+  const given = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS: Number(PARTS)};
+  return tile.endsWith('direct') ? {...given, DIRECT: true} : given;
 }
 
-const textOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT}: MatmulTile): string =>
-  [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...(DIRECT ? ['direct'] : [])].join('.');
+function textOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, DIRECT}: MatmulTile): string {
+  const tile = [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...(DIRECT ? ['direct'] : [])].join('.');
+  return PARTS > 1 ? `${tile}/${PARTS}` : tile;
+}
+
+/** A tile that is not rated, with the rates of the one most like it: good enough to leave hopeless ones out. */
+function ratedLike(tile: MatmulTile): RatedTile {
+  const area = (t: MatmulTile): number => t.TILE_M * t.TILE_N;
+  const distance = (t: MatmulTile): number =>
+    Math.abs(Math.log(area(t) / area(tile))) + Math.abs(Math.log((t.TILE_M * t.SPLIT_K) / (tile.TILE_M * tile.SPLIT_K))); // prettier-ignore
+  const like = MATMUL_TILES.filter(({DIRECT}) => DIRECT === tile.DIRECT).reduce((a, b) => (distance(b) < distance(a) ? b : a)); // prettier-ignore
+  const deeper = tile.TILE_K / like.TILE_K;
+  const work = (like.work * deeper * area(tile) * tile.SPLIT_K) / (area(like) * like.SPLIT_K);
+  return {...like, ...tile, latency: like.latency * deeper, work};
+}
 
 const keyOf = (d: {m: number; n: number; k: number}): string => `${d.m}×${d.n}×${d.k}`;
 const keyOfDispatch = ({constants: {M, N, K}}: Dispatch): string => `${M}×${N}×${K}`;
@@ -70,30 +80,31 @@ const planWith = ({block, input}: NetworkBlock, key?: string, tile?: MatmulTile)
     feedForward: () => APART,
     depthwiseProject: () => APART,
     expandDepthwise: () => APART,
+    // A product that makes its gate is another kernel.
+    gate: ({batch, channels, reduced, sums}) =>
+      tilingFor(limits).gate({batch, channels, reduced, ...(sums && {sums})}),
     matmul: (problem) =>
       tile && keyOf(problem) === key ? tile : tilingFor(limits).matmul({...problem, canPart: false}),
   });
 
-const productOf = (plan: Plan, key: string): Dispatch | undefined =>
-  plan.dispatches.find((dispatch) => isProduct(dispatch) && keyOfDispatch(dispatch) === key);
-
-async function resultOf(dispatch: Dispatch, buffers: PlanBuffers): Promise<Float32Array> {
-  const source = buffers.get(dispatch.buffers['out'] ?? 'out');
-  const staging = device.createBuffer({size: source.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ}); // prettier-ignore
-  const encoder = device.createCommandEncoder();
-  const {pipeline, bindGroup, workgroups} = recordedOf(device, cache, dispatch, buffers);
-  const pass = encoder.beginComputePass();
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, bindGroup);
-  pass.dispatchWorkgroups(...workgroups);
-  pass.end();
-  encoder.copyBufferToBuffer(source, 0, staging, 0, source.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const result = new Float32Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return result;
+/** The product and, where it is parted, its merge; empty where the plan does not have it. */
+function dispatchesOf(plan: Plan, key: string): readonly Dispatch[] {
+  const at = plan.dispatches.findIndex((dispatch) => isProduct(dispatch) && keyOfDispatch(dispatch) === key);
+  if (at < 0) return [];
+  return plan.dispatches.slice(at, at + (plan.dispatches[at + 1]?.kernel === 'merge.vector' ? 2 : 1));
 }
+
+const resultOf = (
+  dispatches: readonly Dispatch[],
+  buffers: PlanBuffers,
+  elements: number,
+): Promise<Float32Array> =>
+  outputOf(
+    device,
+    dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
+    buffers.get(dispatches.at(-1)?.buffers['out'] ?? 'out'),
+    FLOAT_BYTES * elements,
+  );
 
 /** The largest difference over the largest value; values that neither can compute from random statistics do not count. */
 function difference(want: Float32Array, got: Float32Array): number {
@@ -108,8 +119,14 @@ function difference(want: Float32Array, got: Float32Array): number {
   return count === 0 ? NaN : worst / most;
 }
 
-async function time(dispatch: Dispatch, copies: readonly PlanBuffers[], milliseconds = 1): Promise<number> {
-  const turns = copies.map((buffers) => recordedOf(device, cache, dispatch, buffers));
+async function time(
+  dispatches: readonly Dispatch[],
+  copies: readonly PlanBuffers[],
+  milliseconds = 1,
+): Promise<number> {
+  const turns = copies.flatMap((buffers) =>
+    dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
+  );
   return (await timer.microseconds(turns, {samples: 5, milliseconds})) / copies.length;
 }
 
@@ -118,44 +135,84 @@ interface Row {
   readonly n: number;
   readonly k: number;
   readonly tile: string;
+  /** Microseconds, the merge included. */
   readonly us: number;
+  /** Without the merge, where there is one. */
+  readonly productUs?: number;
   readonly isGated: boolean;
   readonly isNormed: boolean;
 }
 
+interface Posed extends Pick<Row, 'm' | 'n' | 'k' | 'isGated' | 'isNormed'> {
+  readonly key: string;
+  readonly problem: MatmulProblem;
+}
+
 const extra = values.tiles.split(',').filter(Boolean).map(tileFrom);
+
+/** The planner's choice, then what is estimated to take little longer, given tiles included. */
+function tilesToTry(problem: MatmulProblem): readonly MatmulTile[] {
+  const cost = (tile: RatedTile): number => estimateMatmul(tile, problem, limits);
+  const rated = matmulCandidates(problem, limits);
+  const given = extra.filter(({PARTS}) => problem.canPart || PARTS === 1).map(ratedLike);
+  const known = new Map([...given, ...rated].map((tile) => [textOf(tile), tile]));
+  const sorted = [...known.values()].sort((a, b) => cost(a) - cost(b));
+  const least = Math.min(...rated.map(cost));
+  return [tilingFor(limits).matmul(problem), ...sorted.filter((tile) => cost(tile) <= Number(values.within) * least).slice(0, Number(values.keep))].map(matmulTileOf); // prettier-ignore
+}
+
+function posedBy(product: Dispatch): Posed {
+  const key = keyOfDispatch(product);
+  const [m, n, k] = key.split('×').map(Number) as [number, number, number];
+  const {HAS_SCALES, HAS_NORM} = product.constants;
+  const problem = {m, n, k, canPart: HAS_NORM !== true, isPointwise: true};
+  return {key, m, n, k, isGated: HAS_SCALES === true, isNormed: HAS_NORM === true, problem};
+}
+
+/** Times of all tiles worth it, best first. */
+async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Promise<readonly Row[]> {
+  const tiles = new Map(tilesToTry(problem).map((tile) => [textOf(tile), tile]));
+  const planOf = (tile?: MatmulTile): Plan => planWith(block, key, tile);
+  await pipelines.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
+  // The plan with most parts has the largest buffers, and the same names before the product.
+  const most = [...tiles.values()].reduce((a, b) => (b.PARTS > a.PARTS ? b : a));
+  const isLarge = FLOAT_BYTES * posed.m * (posed.k + posed.n) > LARGE;
+  const copies = Array.from({length: isLarge ? LARGE_COPIES : COPIES}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
+  const [first] = copies as [PlanBuffers];
+  const plain = dispatchesOf(planOf(), key);
+  const want = await resultOf(plain, first, posed.m * posed.n);
+  await time(plain, copies, WARM_UP_MS); // An idle GPU's clock is a third of a busy one's.
+  const found: Row[] = [];
+  for (const [tile, constants] of tiles) {
+    const dispatches = dispatchesOf(planOf(constants), key);
+    const error = difference(want, await resultOf(dispatches, first, posed.m * posed.n));
+    if (error > 1e-4) throw new Error(`${key} ${tile}: differs by ${error}`);
+    const us = await time(dispatches, copies);
+    const productUs = dispatches.length > 1 ? await time(dispatches.slice(0, 1), copies) : undefined;
+    found.push({...posed, tile, us, ...(productUs && {productUs})});
+  }
+  copies.forEach((buffers) => buffers.destroy());
+  return found.sort((a, b) => a.us - b.us);
+}
+
 const rows: Row[] = [];
 const seen = new Set<string>();
+const began = performance.now();
 for (const network of values.networks.split(',')) {
   for (const batch of values.batches.split(',').map(Number)) {
     for (const one of NETWORKS[network] ?? []) {
-      const block = {...one, input: [batch, one.input[1], one.input[2], one.input[3]] as Shape4D};
+      const block = {...one, input: atBatch(one.input, batch)};
       for (const product of planWith(block).dispatches.filter(isProduct)) {
-        const key = keyOfDispatch(product);
-        const [m, n, k] = key.split('×').map(Number) as [number, number, number];
-        const [isGated, isNormed] = [product.constants['HAS_SCALES'] === true, product.constants['HAS_NORM'] === true]; // prettier-ignore
-        const id = `${key} ${isGated} ${isNormed}`;
-        if (m > Number(values.most) || seen.has(id)) continue;
+        const posed = posedBy(product);
+        const id = `${posed.key} ${posed.isGated} ${posed.isNormed}`;
+        if (posed.m > Number(values.most) || posed.m < Number(values.least) || seen.has(id)) continue;
         seen.add(id);
-        const problem = {m, n, k, canPart: false, isPointwise: true};
-        const rated = MATMUL_TILES.map((tile) => ({tile, us: estimateMatmul(tile, problem, limits)})).sort((a, b) => a.us - b.us); // prettier-ignore
-        const tiles = [...rated.slice(0, 5).map(({tile}) => matmulTileOf(tile)), ...extra].filter((tile) => matmulIsLegal(tile, limits)); // prettier-ignore
-        await cache.prepare(tiles.flatMap((tile) => productOf(planWith(block, key, tile), key) ?? []));
-        const copies = Array.from({length: COPIES}, () => new PlanBuffers(device, planWith(block)));
-        const [first] = copies as [PlanBuffers];
-        const want = await resultOf(product, first);
-        await time(product, copies, WARM_UP_MS); // An idle GPU's clock is a third of a busy one's.
-        const found: Row[] = [];
-        for (const tile of tiles) {
-          const dispatch = productOf(planWith(block, key, tile), key) ?? product;
-          const error = difference(want, await resultOf(dispatch, first));
-          if (error > 1e-4) throw new Error(`${key} ${textOf(tile)}: differs by ${error}`);
-          found.push({m, n, k, tile: textOf(tile), us: await time(dispatch, copies), isGated, isNormed});
-        }
-        copies.forEach((buffers) => buffers.destroy());
+        const found = await measure(block, posed);
         rows.push(...found);
-        found.sort((a, b) => a.us - b.us);
-        console.log(`${id}: ${found.slice(0, 6).map(({tile, us}) => `${tile} ${us.toFixed(1)}`).join(' | ')} || first by estimate ${textOf(rated[0]?.tile as MatmulTile)}`); // prettier-ignore
+        const chosen = textOf(tilingFor(limits).matmul(posed.problem));
+        const best = found.slice(0, 6).map(({tile, us}) => `${tile} ${us.toFixed(1)}`);
+        const own = found.find(({tile}) => tile === chosen)?.us.toFixed(1);
+        console.log(`${id}: ${best.join(' | ')} || chosen ${chosen} ${own} of ${found.length}, ${((performance.now() - began) / 1000).toFixed(1)} s`); // prettier-ignore
         if (values.out) writeFileSync(values.out, JSON.stringify({adapter, rows}));
       }
     }
