@@ -2,6 +2,7 @@
 import {shaderOf} from '../kernels/webgpu/compile.js';
 import type {ExpandProblem} from '../kernels/webgpu/expand_apart.js';
 import {expandRowsTiles, threadsOf} from '../kernels/webgpu/expand_rows_tiling.js';
+import {H200} from '../kernels/webgpu/device_model.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
@@ -139,6 +140,29 @@ onBackend('webgpu', 'an expansion in one dispatch with the depth-wise convolutio
         for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
         expect((await device.popErrorScope())?.message).toBeUndefined();
       }
+    });
+  }
+});
+
+describe('the choice between one dispatch of an expansion with its depth-wise convolution and two', () => {
+  const CHOICES = [
+    ['rows in registers, in front of a large map', [32, 112, 112, 16], 3, 2, 'expandRows.vector'],
+    ['two, where the map is small and the batch is not', [32, 28, 28, 32], 3, 1, 'pointwise.vector'],
+    ['two, where windows are large', [8, 56, 56, 24], 5, 2, 'pointwise.vector'],
+    [
+      'a patch in workgroup memory, of a small map at batch 1',
+      [1, 28, 28, 40],
+      5,
+      1,
+      'expandDepthwise.vector',
+    ],
+  ] as const;
+  for (const [name, input, kernel, stride, first] of CHOICES) {
+    it(`is ${name}`, () => {
+      const hidden = 6 * input[3];
+      const stages = [pointwiseStage('expand', hidden, 'swish'), spatial(kernel, hidden, {stride}), gateStage(4), pointwiseStage('project', 24)]; // prettier-ignore
+      const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages}, input, tilingFor(H200.limits));
+      expect(dispatches[0]?.kernel).toBe(first);
     });
   }
 });
