@@ -4,7 +4,9 @@
  * all buffers take turns, so that no run finds the one before's operands in a processor's cache, as in a network. Checks each tile's results
  * against the planner's choice first. Measured are the tiles whose estimate is near the least, and of those given the same.
  *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--least=ROWS] [--most=ROWS] [--within=1.6] [--keep=20]
- *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--out=FILE]
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--cold] [--out=FILE]
+ * With --cold eight other kernels run before each run of a tile, so that its instructions have left the processors' caches; their time
+ * without the tile is taken off.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -26,10 +28,11 @@ import {
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Shape4D} from '../ops/index.js';
+import type {Block, Shape4D} from '../ops/index.js';
+import {pointwiseStage} from '../ops/stages/make.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -40,6 +43,7 @@ const {values} = parseArgs({
     most: {type: 'string', default: '4000'},
     within: {type: 'string', default: '1.6'},
     keep: {type: 'string', default: '20'},
+    cold: {type: 'boolean', default: false},
     out: {type: 'string'},
   },
 });
@@ -144,14 +148,36 @@ function difference(want: Float32Array, got: Float32Array): number {
   return count === 0 ? NaN : worst / most;
 }
 
+/** Kernels of some 18 KB of instructions each, on every processor. */
+function othersOf(): readonly Recorded[] {
+  const tile: MatmulTile = {
+    TILE_M: 64,
+    TILE_N: 128,
+    TILE_K: 16,
+    THREAD_M: 8,
+    THREAD_N: 8,
+    SPLIT_K: 1,
+    PARTS: 1,
+  };
+  const block: Block = {kind: 'BlockConv', stages: [pointwiseStage('project', 128)]};
+  return Array.from({length: 8}, (_, i) => {
+    const plan = lowerBlock(block, [1, 64, limits.processors, 4 * (i + 1)], {...tilingFor(limits), matmul: () => tile}); // prettier-ignore
+    const buffers = new PlanBuffers(device, plan);
+    return plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+  }).flat();
+}
+
+const others = values.cold ? othersOf() : [];
+
 async function time(
   dispatches: readonly Dispatch[],
   copies: readonly PlanBuffers[],
   milliseconds = 1,
 ): Promise<number> {
-  const turns = copies.flatMap((buffers) =>
-    dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers)),
-  );
+  const turns = copies.flatMap((buffers) => [
+    ...others,
+    ...dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers)),
+  ]);
   return (await timer.microseconds(turns, {samples: 5, milliseconds})) / copies.length;
 }
 
@@ -207,14 +233,15 @@ async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Pr
   const plain = dispatchesOf(planOf(), key);
   const want = await resultOf(plain, first, posed.m * posed.n);
   await time(plain, copies, WARM_UP_MS); // An idle GPU's clock is a third of a busy one's.
+  const besides = others.length > 0 ? await time([], copies) : 0;
   const found: Row[] = [];
   for (const [tile, constants] of tiles) {
     const dispatches = dispatchesOf(planOf(constants), key);
     const error = difference(want, await resultOf(dispatches, first, posed.m * posed.n));
     if (error > 1e-4) throw new Error(`${key} ${tile}: differs by ${error}`);
-    const us = await time(dispatches, copies);
-    const productUs = dispatches.length > 1 ? await time(dispatches.slice(0, 1), copies) : undefined;
-    found.push({...posed, tile, us, ...(productUs && {productUs})});
+    const us = (await time(dispatches, copies)) - besides;
+    const product = dispatches.slice(0, -1);
+    found.push({...posed, tile, us, ...(product.length > 0 && {productUs: (await time(product, copies)) - besides})}); // prettier-ignore
   }
   copies.forEach((buffers) => buffers.destroy());
   return found.sort((a, b) => a.us - b.us);
