@@ -22,6 +22,7 @@ import {
   FLOAT_BYTES,
   MATMUL_TILES,
   matmulCandidates,
+  matmulIsLegal,
   type MatmulProblem,
   type MatmulTile,
   matmulTileOf,
@@ -199,7 +200,7 @@ interface Posed extends Pick<Row, 'm' | 'n' | 'k' | 'isGated' | 'isNormed'> {
   readonly problem: MatmulProblem;
 }
 
-const extra = values.tiles.split(',').filter(Boolean).map(tileFrom);
+const extra = values.tiles.split(',').filter(Boolean).map(tileFrom).filter((tile) => matmulIsLegal(tile, limits)); // prettier-ignore
 
 /** The planner's choice, then what is estimated to take little longer, given tiles included. */
 function tilesToTry(problem: MatmulProblem): readonly MatmulTile[] {
