@@ -46,7 +46,8 @@ def shape(problem, tile, parts):
     m, n, k = problem
     tile_m, tile_n, tile_k, _, _, split_k = map(int, tile.split('.')[:6])
     workgroups = math.ceil(m / tile_m) * math.ceil(n / tile_n) * parts
-    steps = math.ceil(math.ceil(k / tile_k) / (split_k * parts))
+    # What a direct tile reads beyond K is in the cache.
+    steps = k / (tile_k * split_k) if tile.endswith('direct') else math.ceil(math.ceil(k / tile_k) / (split_k * parts))
     return workgroups, steps, FLOAT_BYTES * (m * k + parts * m * n + k * n) / BANDWIDTH
 
 

@@ -5,8 +5,8 @@
  * against the planner's choice first. Measured are the tiles whose estimate is near the least, and of those given the same.
  *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--least=ROWS] [--most=ROWS] [--within=1.6] [--keep=20]
  *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--cold] [--out=FILE]
- * With --cold eight other kernels run before each run of a tile, so that its instructions have left the processors' caches; their time
- * without the tile is taken off.
+ * With --cold eight other kernels run before each run of a tile, so that its instructions and operands have left the processors' own
+ * caches, not the one they share; their time without the tile is taken off.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -48,8 +48,9 @@ const {values} = parseArgs({
     out: {type: 'string'},
   },
 });
-/** Of all buffers; fewer where each is larger than half of an H200's second-level cache. */
+/** Of all buffers; fewer where each is larger than half of an H200's second-level cache, and where other kernels run in between. */
 const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
+const COLD_COPIES = 2;
 const WARM_UP_MS = 40;
 const adapter = await useNodeWebGPU({
   flags: EXACT_TIMESTAMPS,
@@ -149,7 +150,7 @@ function difference(want: Float32Array, got: Float32Array): number {
   return count === 0 ? NaN : worst / most;
 }
 
-/** Kernels of some 18 KB of instructions each, on every processor. */
+/** Kernels of some 18 KB of instructions each, on every processor, that touch 6 MB of memory between them. */
 function othersOf(): readonly Recorded[] {
   const tile: MatmulTile = {
     TILE_M: 64,
@@ -161,11 +162,14 @@ function othersOf(): readonly Recorded[] {
     PARTS: 1,
   };
   const block: Block = {kind: 'BlockConv', stages: [pointwiseStage('project', 128)]};
-  return Array.from({length: 8}, (_, i) => {
-    const plan = lowerBlock(block, [1, 64, limits.processors, 4 * (i + 1)], {...tilingFor(limits), matmul: () => tile}); // prettier-ignore
-    const buffers = new PlanBuffers(device, plan);
-    return plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
-  }).flat();
+  const plans = [32, 28, 24, 20, 16, 12, 8, 4].map((channels) =>
+    lowerBlock(block, [1, 64, limits.processors, channels], {...tilingFor(limits), matmul: () => tile}),
+  );
+  const [largest] = plans as [Plan];
+  const buffers = new PlanBuffers(device, largest);
+  return plans
+    .flatMap(({dispatches}) => dispatches)
+    .map((dispatch) => recordedOf(device, cache, dispatch, buffers));
 }
 
 const others = values.cold ? othersOf() : [];
@@ -229,7 +233,8 @@ async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Pr
   // The plan with most parts has the largest buffers, and the same names before the product.
   const most = [...tiles.values()].reduce((a, b) => (b.PARTS > a.PARTS ? b : a));
   const isLarge = FLOAT_BYTES * posed.m * (posed.k + posed.n) > LARGE;
-  const copies = Array.from({length: isLarge ? LARGE_COPIES : COPIES}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
+  const count = values.cold ? COLD_COPIES : isLarge ? LARGE_COPIES : COPIES;
+  const copies = Array.from({length: count}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
   const [first] = copies as [PlanBuffers];
   const plain = dispatchesOf(planOf(), key);
   const want = await resultOf(plain, first, posed.m * posed.n);
