@@ -48,9 +48,10 @@ const {values} = parseArgs({
     out: {type: 'string'},
   },
 });
-/** Of all buffers; fewer where each is larger than half of an H200's second-level cache, and where other kernels run in between. */
+/** Of all buffers; fewer where each is larger than half of an H200's second-level cache. */
 const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
-const COLD_COPIES = 2;
+/** Where other kernels run in between; these leave operands where the kernel before left them, in that cache. */
+const [COLD_COPIES, LARGE_COLD_COPIES, LARGE_COLD] = [2, 1, 8e6];
 const WARM_UP_MS = 40;
 const adapter = await useNodeWebGPU({
   flags: EXACT_TIMESTAMPS,
@@ -232,8 +233,10 @@ async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Pr
   await cache.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
   // The plan with most parts has the largest buffers, and the same names before the product.
   const most = [...tiles.values()].reduce((a, b) => (b.PARTS > a.PARTS ? b : a));
-  const isLarge = FLOAT_BYTES * posed.m * (posed.k + posed.n) > LARGE;
-  const count = values.cold ? COLD_COPIES : isLarge ? LARGE_COPIES : COPIES;
+  const bytes = FLOAT_BYTES * posed.m * (posed.k + posed.n);
+  const warm = bytes > LARGE ? LARGE_COPIES : COPIES;
+  const cold = bytes > LARGE_COLD ? LARGE_COLD_COPIES : COLD_COPIES;
+  const count = values.cold ? cold : warm;
   const copies = Array.from({length: count}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
   const [first] = copies as [PlanBuffers];
   const plain = dispatchesOf(planOf(), key);
@@ -271,7 +274,7 @@ for (const network of values.networks.split(',')) {
         const best = found.slice(0, 6).map(({tile, us}) => `${tile} ${us.toFixed(1)}`);
         const own = found.find(({tile}) => tile === chosen)?.us.toFixed(1);
         console.log(`${id}: ${best.join(' | ')} || chosen ${chosen} ${own} of ${found.length}, ${((performance.now() - began) / 1000).toFixed(1)} s`); // prettier-ignore
-        if (values.out) writeFileSync(values.out, JSON.stringify({adapter, rows}));
+        if (values.out) writeFileSync(values.out, JSON.stringify({adapter, isCold: values.cold, rows}));
       }
     }
   }
