@@ -6,7 +6,7 @@ A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K
 the microseconds without the merge follow, or is what `kernels.js matmul --out=DIR`, `product_tiles.js --out=FILE` or
 `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency, work, fixed, overhead) to the
 logarithms of the times, and prints the mean error; then how much slower than the best measured tile the tile of least estimate is.
-- `isBare`: products alone in a loop, which find operands of small tiles in the processors' caches: only larger tiles count, and half.
+- `isBare`: products alone in a loop, which find operands of small tiles in the processors' caches: only larger tiles count, and half below 20,000 rows.
 - `isCold`: other kernels ran in between. What all tiles of a problem wait for, instructions and memory, is taken off: the median of what
   their times exceed the estimates by, found by turns with the rates.
 """
@@ -24,6 +24,7 @@ BANDWIDTH = 4.1e6  # bytes a microsecond
 FLOAT_BYTES = 4
 SLOTS = (1, 2, 3, 4, 5, 6, 8)
 STARTS = ((-0.5, -1.5, 0.2, -1.5), (-1, -0.5, 0, -1))
+LARGE = 20000  # rows from which on only bare products were measured often
 TURNS = 4
 FEWEST = 4  # products of a tile that is rated
 RESULTS = 'benchmarks/results/h200_'
@@ -92,7 +93,7 @@ def rate(files):
             if content.get('isCold'):
                 cold[path, problem].append((tile, parts, us))
             elif not is_bare or (tile_m * tile_n > 2048 and problem[0] >= 300):
-                rows[tile].append((shape(problem, tile, parts), us, 0.5 if is_bare else 1))
+                rows[tile].append((shape(problem, tile, parts), us, 0.5 if is_bare and problem[0] < LARGE else 1))
     rated = {tile: fit(those) for tile, those in rows.items() if len(those) >= FEWEST}
     for _ in range(TURNS if cold else 0):
         less = defaultdict(list)
