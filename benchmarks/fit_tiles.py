@@ -26,6 +26,7 @@ SLOTS = (1, 2, 3, 4, 5, 6, 8)
 STARTS = ((-0.5, -1.5, 0.2, -1.5), (-1, -0.5, 0, -1))
 LARGE = 20000  # rows from which on only bare products were measured often
 TURNS = 4
+FEWEST_DIRECT = 32  # channels
 FEWEST = 4  # products of a tile that is rated
 RESULTS = 'benchmarks/results/h200_'
 FILES = [RESULTS + name for name in ('product_tiles.json', 'product_tiles_cold.json', 'product_tiles_between.json', 'matmul.json')]
@@ -54,7 +55,7 @@ def shape(problem, tile, parts):
     tile_m, tile_n, tile_k, _, _, split_k = map(int, tile.split('.')[:6])
     workgroups = math.ceil(m / tile_m) * math.ceil(n / tile_n) * parts
     # What a direct tile reads beyond K is in the cache.
-    steps = k / (tile_k * split_k) if tile.endswith('direct') else math.ceil(math.ceil(k / tile_k) / (split_k * parts))
+    steps = max(k, FEWEST_DIRECT) / (tile_k * split_k) if tile.endswith('direct') else math.ceil(math.ceil(k / tile_k) / (split_k * parts))
     return workgroups, steps, FLOAT_BYTES * (m * k + parts * m * n + k * n) / BANDWIDTH
 
 

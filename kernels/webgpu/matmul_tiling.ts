@@ -71,30 +71,30 @@ const rated = (
 const direct = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), DIRECT: true});
 
 export const MATMUL_TILES: readonly RatedTile[] = [
-  rated([64, 128, 16, 8, 8, 1], 2, [0.989, 0.801], [2.71, 1.06]),
+  rated([64, 128, 16, 8, 8, 1], 2, [0.99, 0.8], [2.71, 1.06]),
   rated([128, 40, 16, 8, 4, 1], 2, [0.878, 0.677], [1.33, 0.753]),
-  rated([64, 96, 16, 8, 4, 1], 2, [0.907, 0.681], [1.04, 0.593]),
+  rated([64, 96, 16, 8, 4, 1], 2, [0.907, 0.682], [1.04, 0.594]),
   rated([64, 80, 16, 8, 4, 1], 2, [0.913, 0.608], [0.884, 0.435]),
-  rated([64, 64, 16, 8, 4, 1], 2, [0.628, 0.432], [0.827, 0.367]),
-  rated([64, 48, 16, 8, 4, 1], 2, [0.61, 0.406], [0.874, 0.299]),
-  rated([64, 32, 16, 8, 4, 1], 4, [0.79, 0.261], [0.329, 0.399]),
-  rated([64, 16, 16, 8, 4, 1], 8, [0.904, 0.178], [0.797, 0.43]),
+  rated([64, 64, 16, 8, 4, 1], 2, [0.628, 0.432], [0.828, 0.368]),
+  rated([64, 48, 16, 8, 4, 1], 2, [0.61, 0.406], [0.875, 0.299]),
+  rated([64, 32, 16, 8, 4, 1], 4, [0.79, 0.26], [0.329, 0.401]),
+  rated([64, 16, 16, 8, 4, 1], 8, [0.905, 0.178], [0.795, 0.431]),
   rated([32, 64, 16, 8, 4, 2], 3, [0.882, 0.478], [0.4, 1]),
-  rated([32, 64, 16, 8, 4, 1], 5, [0.773, 0.241], [0.291, 0.285]),
-  rated([32, 32, 32, 4, 4, 2], 2, [0.875, 0.741], [0.677, 0.718]),
+  rated([32, 64, 16, 8, 4, 1], 5, [0.773, 0.241], [0.29, 0.287]),
+  rated([32, 32, 32, 4, 4, 2], 2, [0.875, 0.74], [0.677, 0.719]),
   rated([32, 32, 16, 4, 4, 1], 3, [0.312, 0.217], [0.728, 0.0166]),
   rated([16, 64, 32, 4, 4, 4], 1, [1.41, 1.45], [1, 1.42]),
-  rated([16, 32, 32, 4, 4, 4], 1, [1.07, 0.0153], [0.65, 0.3]),
+  rated([16, 32, 32, 4, 4, 4], 1, [1.07, 0.0457], [0.65, 0.3]),
   rated([16, 32, 16, 4, 4, 8], 1, [0.952, 0.903], [1.22, 0.3]),
   rated([16, 16, 32, 4, 4, 8], 1, [1.36, 0.183], [0.947, 0.3]),
   direct([16, 16, 24, 4, 4, 16], 2, [1.81, 1.55], [0.589, 0.272]),
-  direct([32, 32, 8, 4, 4, 4], 2, [0.649, 0.448], [0.207, 0.136]),
+  direct([32, 32, 8, 4, 4, 4], 2, [0.649, 0.457], [0.207, 0.0946]),
   direct([32, 16, 16, 4, 4, 8], 2, [1.22, 0.993], [0.609, 0.297]),
   direct([16, 32, 16, 4, 4, 8], 2, [1.15, 0.873], [0.522, 0.241]),
   direct([16, 32, 8, 4, 4, 8], 2, [0.622, 0.428], [0.393, 0.181]),
   direct([8, 32, 16, 4, 4, 16], 2, [1.15, 0.889], [0.524, 0.254]),
   direct([8, 32, 8, 2, 4, 8], 5, [0.697, 0.281], [0.579, 0.0832]),
-  direct([8, 16, 16, 4, 4, 32], 2, [1.38, 1.13], [0.665, 0.273]),
+  direct([8, 16, 16, 4, 4, 32], 2, [1.38, 1.13], [0.666, 0.274]),
   direct([4, 16, 16, 4, 4, 64], 3, [0.516, 1.21], [1.56, 0.396]),
 ];
 
@@ -122,6 +122,9 @@ export const LAUNCH = 2;
 /** Bytes a microsecond from device memory: an H200's copy. */
 export const BANDWIDTH = 4.1e6;
 
+/** Channels that direct tiles were measured with at least. */
+const FEWEST_DIRECT = 32;
+
 /** Microseconds of the processors: latency where few workgroups wait for each step, arithmetic where there are many. */
 export function processorMicroseconds(
   t: RatedTile,
@@ -130,7 +133,9 @@ export function processorMicroseconds(
 ): number {
   const workgroups = divideUp(m, t.TILE_M) * divideUp(n, t.TILE_N) * t.PARTS;
   // What a direct tile reads beyond K is in the cache.
-  const steps = t.DIRECT ? k / (t.TILE_K * t.SPLIT_K) : divideUp(divideUp(k, t.TILE_K), t.SPLIT_K * t.PARTS);
+  const steps = t.DIRECT
+    ? Math.max(k, FEWEST_DIRECT) / (t.TILE_K * t.SPLIT_K)
+    : divideUp(divideUp(k, t.TILE_K), t.SPLIT_K * t.PARTS);
   const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
   const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
   return Math.max(latency, work);
