@@ -92,7 +92,9 @@ function depthwise(
   const gate = ending.next?.op === 'gate' ? ending.next : undefined;
   const hasMoments = ending.next?.op === 'layernorm';
   const {expand} = rows;
-  const tile = expand?.tile ?? lowering.tiling.depthwise({shape, stage});
+  const tile =
+    expand?.tile ??
+    lowering.tiling.depthwise({shape, stage, ...(gate && {squeezed: divideUp(gate.channels, 4)})});
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
