@@ -15,13 +15,12 @@ import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {limitsOf, planFor, tunedOf} from '../kernels/webgpu/index.js';
 import {H200} from '../kernels/webgpu/device_model.js';
 import {buildGraphModel, findArchitecture, makeNetwork} from '../models/index.js';
-import type {Shape4D} from '../ops/index.js';
 import {convert} from '../src/convert/convert.js';
 import {fusedBlocks} from '../src/graph/index.js';
 import {readTuned, useNodeWebGPU, writeTuned} from '../src/node.js';
 import {GpuClock} from '../src/tune/gpu_clock.js';
 import {timeBlock, tunePlans} from '../src/tune/tune.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
 import {EXACT_TIMESTAMPS} from './timing.js';
 
 const ARCHITECTURES = [
@@ -75,7 +74,6 @@ async function blocksOfArchitecture(name: string): Promise<readonly NetworkBlock
   return [...distinct.values()];
 }
 
-const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];
 const ms = (microseconds: number): string => (microseconds / 1000).toFixed(3);
 
 async function measure(network: string, blocks: readonly NetworkBlock[], batch: number): Promise<Row[]> {

@@ -12,9 +12,7 @@
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Plan} from '../kernels/plan.js';
-import {executePlan, pipelinesOf} from '../kernels/webgpu/execute.js';
 import {
   convolutionCandidates,
   type ConvolutionProblem,
@@ -26,17 +24,12 @@ import {
   WINOGRAD_SIDES,
   winogradProduct,
 } from '../kernels/webgpu/convolution_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {tilingFor} from '../kernels/webgpu/tiling.js';
-import {packOnHost} from '../kernels/webgpu/weights.js';
-import {findArchitecture, makeNetwork} from '../models/index.js';
-import {traceNetwork} from '../models/trace.js';
-import {LINEAR, type Shape4D, type SpatialStage} from '../ops/index.js';
+import type {Shape4D, SpatialStage} from '../ops/index.js';
 import {resolvePad} from '../ops/shapes.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {drawn, largestOf, timesOf, warmUp} from './timed_plans.js';
-import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
+import {atBatch} from './networks.js';
+import {differencesFrom, drawn, type Measured, type NetworkConvolution, networkConvolutions, openBench, sweepJobs} from './tile_bench.js'; // prettier-ignore
 
 const {values} = parseArgs({
   options: {
@@ -50,52 +43,19 @@ const {values} = parseArgs({
     check: {type: 'boolean', default: false},
   },
 });
-const started = performance.now();
-const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-// Small tensors would otherwise be computed on the CPU.
-tf.env().set('WEBGPU_CPU_FORWARD', false);
-const backend = tf.backend() as WebGPUBackend;
-const {device} = backend;
-const limits = limitsOf(device);
-console.log(JSON.stringify({adapter, ...limits}));
-const pipelines = pipelinesOf(device);
-const timer = new GpuTimer(device);
+const bench = await openBench();
+const {adapter, backend, limits} = bench;
 
-interface Convolution {
-  readonly name: string;
+interface Job {
+  readonly network: string;
   readonly stage: SpatialStage;
-  readonly input: Shape4D;
   readonly problem: ConvolutionProblem;
-}
-
-interface Job extends Convolution {
   readonly tiles: readonly ConvolutionTile[];
   readonly plans: readonly Plan[];
 }
 
-/** The distinct full convolutions of a window, each by the first network that has it. */
-function convolutions(): Convolution[] {
-  const size = Number(values.size);
-  const found = new Map<string, Convolution>();
-  for (const network of values.networks.split(',')) {
-    const units = traceNetwork(makeNetwork(findArchitecture(network)), [1, size, size, 3]);
-    for (const {layer, input, output} of units.flatMap(({layers}) => layers)) {
-      const {stage} = layer;
-      if (stage.op !== 'spatial' || stage.group !== input[3] || stage.kernel.every((side) => side === 1)) continue; // prettier-ignore
-      for (const batch of values.batches.split(',').map(Number)) {
-        const atBatch = ([, h, w, c]: Shape4D): Shape4D => [batch, h, w, c];
-        const {kernel, stride, dilation} = stage;
-        const problem = {input: atBatch(input), shape: atBatch(output), kernel, stride, dilation, isHalf: false}; // prettier-ignore
-        const key = JSON.stringify([problem, resolvePad(stage, input)]);
-        if (!found.has(key)) found.set(key, {name: network, stage, input: problem.input, problem});
-      }
-    }
-  }
-  return [...found.values()];
-}
+const isFull = (stage: SpatialStage, input: Shape4D): boolean =>
+  stage.group === input[3] && stage.kernel.some((side) => side > 1);
 
 const tileText = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS}: ConvolutionTile): string =>
   [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS].join('.');
@@ -120,21 +80,22 @@ function tilesToTry(
     .slice(0, count);
 }
 
-function jobOf(convolution: Convolution): Job {
-  const {stage, input, problem} = convolution;
+function jobOf({network, stage, input, output}: NetworkConvolution, batch: number): Job {
+  const {kernel, stride, dilation} = stage;
+  const problem = {input: atBatch(input, batch), shape: atBatch(output, batch), kernel, stride, dilation, isHalf: false}; // prettier-ignore
   const tiles = [
     ...tilesToTry(problem, 0, Number(values.implicit)),
     ...WINOGRAD_SIDES.flatMap((side) => tilesToTry(problem, side, Number(values.winograd))),
   ];
-  const block = {kind: 'BlockConv', stages: [{...stage, name: 'spatial', bias: true, activation: LINEAR}]};
+  const block = {kind: 'BlockConv', stages: [stage]};
   const plans = tiles.map((tile) =>
-    lowerBlock(block, input, {...tilingFor(limits), convolution: () => tile}),
+    lowerBlock(block, problem.input, {...tilingFor(limits), convolution: () => tile}),
   );
-  return {...convolution, tiles, plans};
+  return {network, stage, problem, tiles, plans};
 }
 
-/** Largest difference of each plan's output from tf.conv2d, over the largest value there. */
-async function differences({stage, input, plans}: Job): Promise<number[]> {
+/** From tf.conv2d. */
+async function differences({stage, problem: {input}, plans}: Job): Promise<number[]> {
   const [kh, kw] = stage.kernel;
   const filterShape: [number, number, number, number] = [kh, kw, input[3], stage.channels];
   const filter = drawn(filterShape, 1, Math.sqrt(3 / (kh * kw * input[3])));
@@ -147,32 +108,15 @@ async function differences({stage, input, plans}: Job): Promise<number[]> {
     const sums = tf.conv2d(x, tf.tensor4d(filter, filterShape), [...stage.stride], padding);
     return tf.add(sums, tf.tensor1d(bias));
   });
-  const scale = await largestOf(expected);
-  const packed = new Map<string, tf.Tensor>();
-  // Kept to the end, so that none gets a buffer in which the right answer already is.
-  const outputs: tf.Tensor[] = [];
-  const found: number[] = [];
-  for (const plan of plans) {
-    const key = JSON.stringify(plan.weights);
-    const own = packed.get(key) ?? tf.tensor1d(packOnHost(plan.weights, weights));
-    packed.set(key, own);
-    const y = tf.engine().makeTensorFromTensorInfo(executePlan(backend, plan, {x, weights: own}));
-    outputs.push(y);
-    const apart = tf.sub(y, expected);
-    found.push((await largestOf(apart)) / scale);
-    apart.dispose();
-  }
-  tf.dispose([x, expected, ...outputs, ...packed.values()]);
+  const found = await differencesFrom(expected, plans, {backend, x, weights});
+  tf.dispose([x, expected]);
   return found;
 }
 
 const rows: Record<string, unknown>[] = [];
 
-async function measure(job: Job): Promise<number> {
-  const {name, problem, stage, tiles} = job;
+function report({network, stage, problem, tiles}: Job, {timed, differences: apart}: Measured): void {
   const {input, shape, kernel, stride} = problem;
-  const apart = await differences(job);
-  const timed = values.check ? [] : await timesOf(job.plans, {device, pipelines, timer});
   const operations = 2 * shape[0] * shape[1] * shape[2] * shape[3] * kernel[0] * kernel[1] * input[3];
   const measured = tiles.map((tile, at) => {
     const {us, parts} = timed[at] ?? {us: NaN, parts: []};
@@ -196,27 +140,16 @@ async function measure(job: Job): Promise<number> {
   const chosen = formOf(convolutionTile(problem, limits));
   console.log(
     [
-      `${name} [${input.join(', ')}] → [${shape.join(', ')}] ${kernel.join('×')} stride ${stage.stride[0]}: worst difference ${worst.toExponential(1)}, chosen ${chosen}`,
+      `${network} [${input.join(', ')}] → [${shape.join(', ')}] ${kernel.join('×')} stride ${stage.stride[0]}: worst difference ${worst.toExponential(1)}, chosen ${chosen}`,
       ...['implicit', 'winograd 2', 'winograd 4'].flatMap(lineOf),
     ].join('\n'),
   );
-  return worst;
 }
 
-const jobs = convolutions().map(jobOf);
-await pipelines.prepare(jobs.flatMap(({plans}) => plans.flatMap(({dispatches}) => dispatches)));
-console.log(`${jobs.length} convolutions, compiled after ${seconds()} s`);
-const [first] = jobs;
-if (!first) throw new Error('The networks have no full convolution.');
-if (!values.check) await warmUp(first.plans[0], {device, pipelines, timer});
-let worst = 0;
-let done = 0;
-for (const job of jobs) {
-  if (performance.now() - started > 60_000 * Number(values.most)) break;
-  worst = Math.max(worst, await measure(job));
-  done++;
-}
-console.log(`${done} of ${jobs.length} after ${seconds()} s; largest difference from tf.conv2d ${worst.toExponential(2)}`); // prettier-ignore
+const convolutions = networkConvolutions(values.networks, Number(values.size), isFull);
+const batches = values.batches.split(',').map(Number);
+const jobs = convolutions.flatMap((one) => batches.map((batch) => jobOf(one, batch)));
+const worst = await sweepJobs(jobs, bench, {differences, report, minutes: Number(values.most), checksOnly: values.check}); // prettier-ignore
 if (values.out) writeFileSync(values.out, JSON.stringify({adapter, limits, rows}));
 adapter.dispose();
 process.exit(worst < 1e-4 ? 0 : 1);

@@ -8,24 +8,21 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Constants, Plan} from '../kernels/plan.js';
 import {candidatesOf, rowOf} from '../kernels/webgpu/candidates.js';
 import {decidedBy, problemKey} from '../kernels/webgpu/choices.js';
 import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {H200} from '../kernels/webgpu/device_model.js';
 import {APART, FUSED_RATES} from '../kernels/webgpu/fused_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {tilingFor} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, type Shape4D, traceBlock} from '../ops/index.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {GpuClock, type TimedStep} from '../src/tune/gpu_clock.js';
 import {seededRandom} from '../test/support/random.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, PlanBuffers, recordedOf} from './timing.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {differenceOf, openBench, outputOf} from './tile_bench.js';
+import {PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -38,14 +35,10 @@ const {values} = parseArgs({
   },
 });
 const deadline = performance.now() + 1000 * Number(values.seconds);
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = limitsOf(device);
+const {adapter, device, limits} = await openBench();
 const model = {...H200, limits};
 const clock = new GpuClock(device);
-console.log(JSON.stringify({adapter, timer: clock.timer, ...limits}));
+console.log(JSON.stringify({timer: clock.timer}));
 
 const KERNELS = ['feedForward', 'depthwiseProject'] as const;
 type FusedKernel = (typeof KERNELS)[number];
@@ -111,7 +104,7 @@ function variedTiles(tiles: readonly Constants[], count: number): readonly Const
 }
 
 function jobOf(network: string, one: NetworkBlock, batch: number): Job {
-  const input: Shape4D = [batch, one.input[1], one.input[2], one.input[3]];
+  const input = atBatch(one.input, batch);
   const posed = new Map<string, {kernel: FusedKernel; problem: unknown}>();
   lowerBlock(
     one.block,
@@ -184,43 +177,13 @@ class Runner {
     const weights = packOnHost(plan.weights, this.#weights);
     const sentinels = new Float32Array(product(plan.output)).fill(SENTINEL);
     const buffers = new PlanBuffers(device, plan, {x: this.#x, weights, out: sentinels});
-    const steps = plan.dispatches.map((dispatch): TimedStep => {
-      const {pipeline, bindGroup, workgroups} = recordedOf(device, this.#pipelines, dispatch, buffers);
-      return {kind: 'dispatch', pipeline, groups: [bindGroup], workgroups};
-    });
-    const out = await this.#outputOf(steps, buffers.get('out'), 4 * product(plan.output));
+    const sequence = plan.dispatches.map((dispatch) =>
+      recordedOf(device, this.#pipelines, dispatch, buffers),
+    );
+    const out = await outputOf(device, sequence, buffers.get('out'), 4 * product(plan.output));
+    const steps = sequence.map(({pipeline, bindGroup, workgroups}): TimedStep => ({kind: 'dispatch', pipeline, groups: [bindGroup], workgroups})); // prettier-ignore
     return {out, steps, close: () => buffers.destroy()};
   }
-
-  async #outputOf(steps: readonly TimedStep[], out: GPUBuffer, size: number): Promise<Float32Array> {
-    const staging = device.createBuffer({size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ});
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const step of steps) {
-      if (step.kind !== 'dispatch') continue;
-      pass.setPipeline(step.pipeline);
-      step.groups.forEach((group, index) => pass.setBindGroup(index, group));
-      pass.dispatchWorkgroups(...step.workgroups);
-    }
-    pass.end();
-    encoder.copyBufferToBuffer(out, 0, staging, 0, size);
-    device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    const read = new Float32Array(staging.getMappedRange().slice(0));
-    staging.destroy();
-    return read;
-  }
-}
-
-/** NaN where anything is NaN. */
-function differenceOf(got: Float32Array, want: Float32Array): number {
-  let [difference, scale] = [0, 0];
-  for (let i = 0; i < want.length; i++) {
-    const [a, b] = [got[i] as number, want[i] as number]; // of the same length
-    difference = Math.max(difference, Math.abs(a - b));
-    scale = Math.max(scale, Math.abs(b));
-  }
-  return difference / scale;
 }
 
 const TOLERANCE = 1e-4;
@@ -239,7 +202,7 @@ async function measure(job: Job, pipelines: PipelineCache): Promise<readonly Row
   const opened: {candidate: Candidate; one: Opened; difference: number}[] = [];
   for (const candidate of job.candidates) {
     const one = await runner.open(candidate.plan);
-    opened.push({candidate, one, difference: differenceOf(one.out, apart.out)});
+    opened.push({candidate, one, difference: differenceOf(apart.out, one.out)});
   }
   // From here on without gaps.
   await clock.warmUp(apart.steps, WARM_UP_MS);

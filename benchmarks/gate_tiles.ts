@@ -6,11 +6,8 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {sameTile} from '../kernels/webgpu/candidates.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {
   estimateGate,
   estimateReduce,
@@ -20,16 +17,15 @@ import {
   type GateTile,
   isInProduct,
 } from '../kernels/webgpu/gate_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {tilingFor} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, type Shape4D, traceBlock} from '../ops/index.js';
 import {gateStage, pointwiseStage, spatialStage} from '../ops/stages/make.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {seededRandom} from '../test/support/random.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {differenceOf, openBench, outputOf} from './tile_bench.js';
+import {PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -41,21 +37,14 @@ const {values} = parseArgs({
   },
 });
 const deadline = performance.now() + 1000 * Number(values.seconds);
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = limitsOf(device);
+const {adapter, device, limits, pipelines, timer} = await openBench();
 const base = tilingFor(limits);
-const cache = new PipelineCache(device);
-const timer = new GpuTimer(device);
-console.log(JSON.stringify({adapter, ...limits}));
 
 /** Map, channels, squeezed channels, kernel, stride. */
 const MOBILENET_V3_L = [[56, 72, 24, 5, 2], [28, 120, 32, 5, 1], [14, 480, 120, 3, 1], [14, 672, 168, 3, 1], [14, 672, 168, 5, 2], [7, 960, 240, 5, 1]] as const; // prettier-ignore
 
 const gated: readonly NetworkBlock[] = [
-  ...(NETWORKS['efficientnet-b0'] ?? []),
+  ...(NETWORKS['efficientnet_b0'] ?? []),
   ...MOBILENET_V3_L.map(([size, channels, reduced, kernel, stride]): NetworkBlock => {
     const spatial = spatialStage('spatial', {kernel, stride, group: 1, channels, activation: 'hardswish'});
     const stages = [spatial, gateStage(reduced, 'relu', 'hardsigmoid'), pointwiseStage('project', 40)];
@@ -116,20 +105,9 @@ function candidatesFor(
   return {problem, candidates};
 }
 
-async function read(buffer: GPUBuffer): Promise<Float32Array> {
-  const staging = device.createBuffer({size: buffer.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ}); // prettier-ignore
-  const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const copy = new Float32Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return copy;
-}
-
 async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Row[]> {
   const {problem, candidates} = candidatesFor(block.block, input);
-  await cache.prepare(candidates.flatMap(({dispatches}) => dispatches));
+  await pipelines.prepare(candidates.flatMap(({dispatches}) => dispatches));
   const next = seededRandom(3);
   const weights = new Map(
     traceBlock(block.block, input).weights.map(({name, shape}) => {
@@ -141,16 +119,15 @@ async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Ro
   const rows: Row[] = [];
   for (const [at, {tile, plan, dispatches}] of candidates.entries()) {
     const buffers = new PlanBuffers(device, plan, {weights: packOnHost(plan.weights, weights)});
-    const sequence = dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+    const sequence = dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
     if (at === 0) await timer.microseconds(sequence, {samples: 3, milliseconds: 40});
     const microseconds = await timer.microseconds(sequence, {samples: 5, milliseconds: 1});
     const gate = isInProduct(tile) ? [] : sequence.slice(1, 2);
     const gateMicroseconds =
       gate.length > 0 ? await timer.microseconds(gate, {samples: 3, milliseconds: 0.5}) : 0;
-    const out = await read(buffers.get('out'));
+    const out = await outputOf(device, [], buffers.get('out'));
     expected ??= out;
-    const largest = out.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
-    const difference = out.reduce((most, value, i) => Math.max(most, Math.abs(value - (expected?.[i] ?? NaN))), 0) / largest; // prettier-ignore
+    const difference = differenceOf(expected, out);
     const estimate = estimateGate(tile, problem, limits.processors) + estimateReduce(tile, problem, limits.processors); // prettier-ignore
     rows.push({block: block.name, problem, tile, chosen: at === 0, microseconds, gateMicroseconds, estimate, difference}); // prettier-ignore
     buffers.destroy();
@@ -165,8 +142,7 @@ const all: Row[] = [];
 for (const batch of values.batches.split(',').map(Number)) {
   for (const block of gated) {
     if (!block.name.includes(values.blocks) || performance.now() > deadline) continue;
-    const [, h, w, c] = block.input;
-    const rows = [...(await measure(block, [batch, h, w, c]))].sort(
+    const rows = [...(await measure(block, atBatch(block.input, batch)))].sort(
       (a, b) => a.microseconds - b.microseconds,
     );
     all.push(...rows);

@@ -9,23 +9,16 @@
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Plan} from '../kernels/plan.js';
 import {TILE_TABLE} from '../kernels/webgpu/candidates.js';
-import {executePlan, pipelinesOf} from '../kernels/webgpu/execute.js';
 import {groupedMicroseconds, type GroupedProblem, groupedProductTiles, type GroupedTile} from '../kernels/webgpu/grouped_tiling.js'; // prettier-ignore
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {tilingFor} from '../kernels/webgpu/tiling.js';
-import {packOnHost} from '../kernels/webgpu/weights.js';
-import {findArchitecture, makeNetwork} from '../models/index.js';
-import {traceNetwork} from '../models/trace.js';
 import {type Block, LINEAR, reference, type Shape4D, type SpatialStage, traceBlock} from '../ops/index.js';
 import {spatialStage} from '../ops/stages/make.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
 import {seededRandom} from '../test/support/random.js';
-import {drawn, largestOf, timesOf, warmUp} from './timed_plans.js';
-import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
+import {atBatch} from './networks.js';
+import {differencesFrom, drawn, type Measured, type NetworkConvolution, networkConvolutions, openBench, sweepJobs} from './tile_bench.js'; // prettier-ignore
 
 const {values} = parseArgs({
   options: {
@@ -40,28 +33,13 @@ const {values} = parseArgs({
     check: {type: 'boolean', default: false},
   },
 });
-const started = performance.now();
-const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-// Small tensors would otherwise be computed on the CPU.
-tf.env().set('WEBGPU_CPU_FORWARD', false);
-const backend = tf.backend() as WebGPUBackend;
-const {device} = backend;
-const limits = limitsOf(device);
-console.log(JSON.stringify({adapter, ...limits}));
-const pipelines = pipelinesOf(device);
-const timer = new GpuTimer(device);
+const bench = await openBench();
+const {adapter, backend, limits} = bench;
 
-interface Grouped {
-  readonly name: string;
+type Convolution = Omit<NetworkConvolution, 'output'>;
+
+interface Job extends Convolution {
   readonly block: Block;
-  readonly stage: SpatialStage;
-  readonly input: Shape4D;
-}
-
-interface Job extends Grouped {
   readonly problem: GroupedProblem;
   readonly macs: number;
   /** The planner's is the first. */
@@ -69,38 +47,13 @@ interface Job extends Grouped {
   readonly plans: readonly Plan[];
 }
 
-/** The distinct grouped convolutions, each by the first network that has it, at one image. */
-function stages(): {name: string; stage: SpatialStage; input: Shape4D}[] {
-  const size = Number(values.size);
-  const found = new Map<string, {name: string; stage: SpatialStage; input: Shape4D}>();
-  const add = (name: string, given: SpatialStage, input: Shape4D): void => {
-    const stage = {...given, name: 'spatial', bias: true, activation: LINEAR};
-    const key = JSON.stringify([stage, input]);
-    if (!found.has(key)) found.set(key, {name, stage, input});
-  };
-  for (const network of values.networks.split(',').filter(Boolean)) {
-    const units = traceNetwork(makeNetwork(findArchitecture(network)), [1, size, size, 3]);
-    for (const {layer, input} of units.flatMap(({layers}) => layers)) {
-      const {stage} = layer;
-      if (stage.op === 'spatial' && stage.group !== input[3] && stage.group > 1) add(network, stage, input);
-    }
-  }
-  for (const text of values.more.split(',').filter(Boolean)) {
-    const [h = 0, w = 0, c = 0, group = 0, channels = 0, kernel = 0, stride = 0] = text
-      .split('.')
-      .map(Number);
-    add('given', spatialStage('spatial', {kernel, stride, group, channels}), [1, h, w, c]);
-  }
-  return [...found.values()];
-}
+const isGrouped = ({group}: SpatialStage, input: Shape4D): boolean => group !== input[3] && group > 1;
 
-function groupedConvolutions(): Grouped[] {
-  return stages().flatMap(({name, stage, input: [, h, w, c]}) =>
-    values.batches.split(',').map((batch): Grouped => {
-      const block: Block = {kind: 'BlockConv', stages: [stage]};
-      return {name, block, stage, input: [Number(batch), h, w, c]};
-    }),
-  );
+/** Of --more. */
+function givenConvolution(text: string): Convolution {
+  const [h = 0, w = 0, c = 0, group = 0, channels = 0, kernel = 0, stride = 0] = text.split('.').map(Number);
+  const stage = {...spatialStage('spatial', {kernel, stride, group, channels}), bias: true, activation: LINEAR}; // prettier-ignore
+  return {network: 'given', stage, input: [1, h, w, c]};
 }
 
 /** So many of the list, drawn without repeats. */
@@ -127,8 +80,9 @@ function tilesToTry(problem: GroupedProblem): GroupedTile[] {
   return [...new Map(all.map((tile) => [JSON.stringify(tile), tile])).values()];
 }
 
-function jobOf(given: Grouped): Job {
-  const {block, input} = given;
+function jobOf({network, stage, input: one}: Convolution, batch: number): Job {
+  const block: Block = {kind: 'BlockConv', stages: [stage]};
+  const input = atBatch(one, batch);
   const usual = tilingFor(limits);
   let posed: GroupedProblem | undefined;
   const [dispatch] = lowerBlock(block, input, {...usual, grouped: (problem) => usual.grouped((posed = problem))}).dispatches; // prettier-ignore
@@ -136,10 +90,10 @@ function jobOf(given: Grouped): Job {
   const problem = posed;
   const tiles = tilesToTry(problem);
   const plans = tiles.map((tile) => lowerBlock(block, input, {...usual, grouped: () => tile}));
-  return {...given, problem, macs: dispatch.cost.macs, tiles, plans};
+  return {network, stage, input, block, problem, macs: dispatch.cost.macs, tiles, plans};
 }
 
-/** Largest difference of each plan's output from the reference, over the largest value there. */
+/** From the reference. */
 async function differences({block, input, plans}: Job): Promise<number[]> {
   const weights = new Map(
     traceBlock(block, input).weights.map(({name, shape}, at) => {
@@ -153,33 +107,17 @@ async function differences({block, input, plans}: Job): Promise<number[]> {
     const tensors = [...weights].map(([name, {shape, data}]) => [name, tf.tensor(data, [...shape])] as const);
     return reference(block, x, Object.fromEntries(tensors));
   });
-  const scale = await largestOf(expected);
   const host = new Map([...weights].map(([name, {data}]) => [name, data] as const));
-  const packed = new Map<string, tf.Tensor>();
-  // Kept to the end, so that none gets a buffer in which the right answer already is.
-  const outputs: tf.Tensor[] = [];
-  const found: number[] = [];
-  for (const plan of plans) {
-    const key = JSON.stringify(plan.weights);
-    const own = packed.get(key) ?? tf.tensor1d(packOnHost(plan.weights, host));
-    packed.set(key, own);
-    const y = tf.engine().makeTensorFromTensorInfo(executePlan(backend, plan, {x, weights: own}));
-    outputs.push(y);
-    const apart = tf.sub(y, expected);
-    found.push((await largestOf(apart)) / scale);
-    apart.dispose();
-  }
-  tf.dispose([x, expected, ...outputs, ...packed.values()]);
+  const found = await differencesFrom(expected, plans, {backend, x, weights: host});
+  tf.dispose([x, expected]);
   return found;
 }
 
 const tileText = (tile: GroupedTile): string => Object.values(tile).slice(1).map(Number).join('.');
 const rows: Record<string, unknown>[] = [];
 
-async function measure(job: Job): Promise<number> {
-  const {name, problem, stage, tiles, plans, macs} = job;
-  const apart = await differences(job);
-  const timed = values.check ? [] : await timesOf(plans, {device, pipelines, timer});
+function report(job: Job, {timed, differences: apart}: Measured): void {
+  const {network, problem, stage, tiles, macs} = job;
   const measured = tiles.map((tile, at) => {
     const {us = NaN} = timed[at] ?? {};
     const difference = apart[at] ?? Infinity;
@@ -196,26 +134,20 @@ async function measure(job: Job): Promise<number> {
   const worst = Math.max(...apart);
   console.log(
     [
-      `${name} [${problem.input.join(', ')}] → [${problem.shape.join(', ')}] group ${stage.group} ${stage.kernel.join('×')} stride ${stage.stride[0]}: worst difference ${worst.toExponential(1)}, chosen ${chosen?.us.toFixed(1)}us`, // prettier-ignore
+      `${network} [${problem.input.join(', ')}] → [${problem.shape.join(', ')}] group ${stage.group} ${stage.kernel.join('×')} stride ${stage.stride[0]}: worst difference ${worst.toExponential(1)}, chosen ${chosen?.us.toFixed(1)}us`, // prettier-ignore
       ...lineOf(true),
       ...lineOf(false),
     ].join('\n'),
   );
-  return worst;
 }
 
-const jobs = groupedConvolutions().map(jobOf);
-await pipelines.prepare(jobs.flatMap(({plans}) => plans.flatMap(({dispatches}) => dispatches)));
-console.log(`${jobs.length} convolutions, compiled after ${seconds()} s`);
-if (!values.check) await warmUp(jobs[0]?.plans[0], {device, pipelines, timer});
-let worst = 0;
-let done = 0;
-for (const job of jobs) {
-  if (performance.now() - started > 60_000 * Number(values.most)) break;
-  worst = Math.max(worst, await measure(job));
-  done++;
-}
-console.log(`${done} of ${jobs.length} after ${seconds()} s; largest difference from the reference ${worst.toExponential(2)}`); // prettier-ignore
+const convolutions = [
+  ...networkConvolutions(values.networks, Number(values.size), isGrouped),
+  ...values.more.split(',').filter(Boolean).map(givenConvolution),
+];
+const batches = values.batches.split(',').map(Number);
+const jobs = convolutions.flatMap((one) => batches.map((batch) => jobOf(one, batch)));
+const worst = await sweepJobs(jobs, bench, {differences, report, minutes: Number(values.most), checksOnly: values.check}); // prettier-ignore
 if (values.out) writeFileSync(values.out, JSON.stringify({adapter, limits, rows}));
 adapter.dispose();
 process.exit(worst < 1e-4 ? 0 : 1);

@@ -6,10 +6,7 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
@@ -24,11 +21,11 @@ import {
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Block, Shape4D, Stage} from '../ops/index.js';
+import type {Block, Stage} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
+import {atBatch, NETWORKS} from './networks.js';
+import {openBench} from './tile_bench.js';
+import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values, positionals} = parseArgs({
   allowPositionals: true,
@@ -39,23 +36,11 @@ const {values, positionals} = parseArgs({
     out: {type: 'string'},
   },
 });
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = {
-  maxComputeInvocationsPerWorkgroup: device.limits.maxComputeInvocationsPerWorkgroup,
-  maxComputeWorkgroupStorageSize: device.limits.maxComputeWorkgroupStorageSize,
-  processors: 132,
-};
-console.log(JSON.stringify({adapter, ...limits}));
-const cache = new PipelineCache(device);
-const timer = new GpuTimer(device);
+const {adapter, device, limits, pipelines, timer} = await openBench();
 const networks = values.networks.split(',');
 const batches = values.batches.split(',').map(Number);
 const rows: Record<string, number | string>[] = [];
 
-const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];
 const tileOf = ({constants}: Dispatch): string =>
   [
     'TILE_M',
@@ -84,7 +69,7 @@ async function blocks(): Promise<void> {
       ),
     ),
   );
-  await cache.prepare(plans.flatMap(({dispatches}) => dispatches));
+  await pipelines.prepare(plans.flatMap(({dispatches}) => dispatches));
   await warmUp();
   for (const network of networks) {
     for (const batch of batches) {
@@ -93,7 +78,7 @@ async function blocks(): Promise<void> {
       for (const {name, block, input, count} of NETWORKS[network] ?? []) {
         const plan = lowerBlock(block, atBatch(input, batch), tilingFor(limits));
         const buffers = new PlanBuffers(device, plan);
-        const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+        const sequence = plan.dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
         const whole = await timer.microseconds(sequence);
         total += whole * count;
         const parts: string[] = [];
@@ -134,7 +119,7 @@ async function warmUp(milliseconds = 100): Promise<void> {
     tilingFor(limits),
   );
   const buffers = new PlanBuffers(device, plan);
-  const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+  const sequence = plan.dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
   await timer.microseconds(sequence, {samples: 5, milliseconds});
   buffers.destroy();
 }
@@ -179,7 +164,7 @@ async function matmul(): Promise<void> {
     return lowerBlock(block, [1, 1, m, k], {...tilingFor(limits), matmul: () => matmulTileOf(tile)});
   };
   const jobs = matmulProblems().map((problem) => ({problem, tiles: tilesToTry(problem, 1.6)}));
-  await cache.prepare(
+  await pipelines.prepare(
     jobs.flatMap(({problem, tiles}) => tiles.flatMap((tile) => planOf(problem, tile).dispatches)),
   );
   await warmUp();
@@ -188,7 +173,7 @@ async function matmul(): Promise<void> {
     for (const tile of tiles) {
       const plan = planOf(problem, tile);
       const buffers = new PlanBuffers(device, plan);
-      const sequence = plan.dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+      const sequence = plan.dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
       const us = await timer.microseconds(sequence);
       timed.push({
         tile: tileOf(plan.dispatches[0] as Dispatch),
@@ -229,13 +214,13 @@ async function depthwise(): Promise<void> {
           lowerBlock(block, atBatch(input, batch), {...tilingFor(limits), depthwise: () => tile}),
         );
         const own = [chosen, ...plans].map((plan) => ({plan, dispatch: plan.dispatches.find(({kernel}) => kernel.startsWith('depthwise'))})); // prettier-ignore
-        await cache.prepare(own.flatMap(({dispatch}) => dispatch ?? []));
+        await pipelines.prepare(own.flatMap(({dispatch}) => dispatch ?? []));
         await warmUp(20);
         const timed: {tile: string; us: number}[] = [];
         for (const {plan, dispatch} of own) {
           if (!dispatch) continue;
           const buffers = new PlanBuffers(device, plan);
-          const us = await timer.microseconds([recordedOf(device, cache, dispatch, buffers)]);
+          const us = await timer.microseconds([recordedOf(device, pipelines, dispatch, buffers)]);
           timed.push({tile: tileOf(dispatch), us});
           buffers.destroy();
         }
@@ -271,11 +256,11 @@ async function expand(): Promise<void> {
   );
   const own = ({dispatches}: Plan): Dispatch[] =>
     dispatches.slice(0, dispatches.findIndex(({kernel}) => /depthwise/i.test(kernel)) + 1);
-  await cache.prepare(jobs.flatMap(({two, one}) => [two, ...one].flatMap(own)));
+  await pipelines.prepare(jobs.flatMap(({two, one}) => [two, ...one].flatMap(own)));
   for (const {network, batch, name, two, one} of jobs) {
     const time = async (plan: Plan): Promise<number> => {
       const buffers = new PlanBuffers(device, plan);
-      const us = await timer.microseconds(own(plan).map((dispatch) => recordedOf(device, cache, dispatch, buffers))); // prettier-ignore
+      const us = await timer.microseconds(own(plan).map((dispatch) => recordedOf(device, pipelines, dispatch, buffers))); // prettier-ignore
       buffers.destroy();
       return us;
     };
@@ -304,7 +289,7 @@ async function epilogues(): Promise<void> {
     name,
     plan: lowerBlock({kind: 'BlockSeparable', stages}, [32, 56, 56, 96], tilingFor(limits)),
   }));
-  await cache.prepare(plans.flatMap(({plan}) => plan.dispatches));
+  await pipelines.prepare(plans.flatMap(({plan}) => plan.dispatches));
   await warmUp();
   for (const {name, plan} of plans) {
     const buffers = new PlanBuffers(device, plan);
@@ -312,7 +297,7 @@ async function epilogues(): Promise<void> {
       console.log(
         name,
         dispatch.kernel,
-        (await timer.microseconds([recordedOf(device, cache, dispatch, buffers)])).toFixed(1),
+        (await timer.microseconds([recordedOf(device, pipelines, dispatch, buffers)])).toFixed(1),
         'us',
       );
     buffers.destroy();

@@ -89,11 +89,15 @@ function onRow(row: LiteRtRow): void {
 
 const shown = (row: LiteRtRow | undefined): string => {
   if (!row || row.singleMs === undefined || row.pipelinedMs === undefined) return 'n/a';
-  return `${milliseconds(row.singleMs)} / ${milliseconds(row.pipelinedMs)}`;
+  const {dispatches, callMs} = row;
+  const call = dispatches && callMs !== undefined ? ` (${((1000 * callMs) / dispatches).toFixed(2)} µs)` : '';
+  return `${milliseconds(row.singleMs)} / ${milliseconds(row.pipelinedMs)}${call}`;
 };
 
 function printTable(): void {
-  console.log('Milliseconds, single with read-back / pipelined, in float32.');
+  console.log(
+    'Milliseconds, single with read-back / pipelined (encoding and submitting, a dispatch), in float32.',
+  );
   const places = models.flatMap((network) => task.batches.map((batch) => ({network, batch})));
   console.table(
     places.map(({network, batch}) => {

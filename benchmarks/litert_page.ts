@@ -38,6 +38,10 @@ export interface LiteRtRow {
   readonly pipelinedMs?: number;
   /** Compiling and the first prediction. */
   readonly firstMs?: number;
+  /** JavaScript until the calls return that submit one prediction, of many in a row. */
+  readonly callMs?: number;
+  /** Dispatches of a prediction, where it is a replay. */
+  readonly dispatches?: number;
   readonly error?: string;
 }
 
@@ -46,6 +50,7 @@ interface Runner {
   /** Submits one prediction. */
   readonly submit: () => Promise<Output>;
   readonly dispose: () => void;
+  readonly dispatches?: number;
 }
 
 interface Output {
@@ -135,6 +140,8 @@ const outputOf = (result: tf.TensorContainer): Output => {
 
 async function ourRunner(engine: Engine, loaded: BenchmarkModel): Promise<Runner> {
   const x = tf.tensor(randomInput(loaded, 7), [...loaded.shape], loaded.dtype);
+  // Else a replay would copy the values anew at each prediction, which stock TF.js does once.
+  (tf.backend() as WebGPUBackend).uploadToGPU(x.dataId);
   const {model} = loaded;
   if (engine === 'stock')
     return {
@@ -148,6 +155,7 @@ async function ourRunner(engine: Engine, loaded: BenchmarkModel): Promise<Runner
   const replay = fused ? await fused.capture([x]) : await capture(model, [x]);
   return {
     submit: () => Promise.resolve(outputOf(replay.predict([x]))),
+    dispatches: replay.dispatches,
     dispose: () => {
       replay.dispose();
       fused?.dispose();
@@ -182,7 +190,7 @@ async function timesOf(
   make: () => Promise<Runner>,
   isNetwork: boolean,
   {runs, submitted, seconds}: LiteRtTask,
-): Promise<{firstMs: number; singleMs: number; pipelinedMs: number}> {
+): Promise<Omit<LiteRtRow, 'network' | 'batch' | 'engine' | 'place' | 'adapter'>> {
   const start = performance.now();
   const runner = await make();
   try {
@@ -191,15 +199,19 @@ async function timesOf(
     if (!values.every(Number.isFinite)) throw new Error('The output has values that are no numbers.');
     if (isNetwork && values.every((value) => value === values[0])) throw new Error('All outputs are equal.');
     const singleMs = await medianMs(runs, async () => (await runner.submit()).read(), seconds);
+    const calls: number[] = [];
     const several = async (): Promise<number> => {
       const begin = performance.now();
       for (let i = 1; i < submitted; i++) (await runner.submit()).drop();
-      await (await runner.submit()).read();
+      const last = await runner.submit();
+      calls.push((performance.now() - begin) / submitted);
+      await last.read();
       return (performance.now() - begin) / submitted;
     };
     await warmUp(several);
     const pipelinedMs = median([await several(), await several(), await several()]);
-    return {firstMs, singleMs, pipelinedMs};
+    const dispatches = runner.dispatches === undefined ? {} : {dispatches: runner.dispatches};
+    return {firstMs, singleMs, pipelinedMs, callMs: median(calls), ...dispatches};
   } finally {
     runner.dispose();
   }

@@ -6,10 +6,7 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   estimateMatrix,
@@ -22,10 +19,9 @@ import {
   withHalf,
 } from '../kernels/webgpu/matrix_tiling.js';
 import {type MatmulProblem, tilingFor} from '../kernels/webgpu/tiling.js';
-import type {Shape4D} from '../ops/index.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {NETWORKS} from './networks.js';
-import {GpuTimer, PlanBuffers, recordedOf} from './timing.js';
+import {atBatch, NETWORKS} from './networks.js';
+import {openBench} from './tile_bench.js';
+import {PlanBuffers, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -36,25 +32,13 @@ const {values} = parseArgs({
     out: {type: 'string'},
   },
 });
-// Dawn rounds timestamps to 65 µs unless told otherwise.
-const adapter = await useNodeWebGPU({
-  flags: ['disable-dawn-features=timestamp_quantization'],
-  halfPrecision: true,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = {
-  maxComputeInvocationsPerWorkgroup: device.limits.maxComputeInvocationsPerWorkgroup,
-  maxComputeWorkgroupStorageSize: device.limits.maxComputeWorkgroupStorageSize,
-  processors: 132,
-};
+const {adapter, device, limits, pipelines, timer} = await openBench({halfPrecision: true});
 const features = halfFeaturesOf(device);
-console.log(JSON.stringify({adapter: adapter.description, ...limits, features}));
+console.log(JSON.stringify({features}));
 if (!features || features.matrices.length === 0) {
   console.log('This device has no subgroup matrices of f16 with f32 sums, or subgroups of varying size.');
   process.exit(2);
 }
-const cache = new PipelineCache(device);
-const timer = new GpuTimer(device);
 const stock = tilingFor(limits);
 
 interface Candidate {
@@ -107,7 +91,7 @@ function products(): Product[] {
   for (const network of values.networks.split(','))
     for (const batch of values.batches.split(',').map(Number))
       for (const {block, input} of NETWORKS[network] ?? []) {
-        const shape: Shape4D = [batch, input[1], input[2], input[3]];
+        const shape = atBatch(input, batch);
         lowerBlock(block, shape, tiling).dispatches.forEach((dispatch, at) => {
           if (!dispatch.kernel.startsWith('matrix')) return;
           const {kernel, constants} = dispatch;
@@ -129,12 +113,12 @@ function products(): Product[] {
 const all = products();
 const first = candidates[0];
 if (!first) throw new Error('No tile fits this device.');
-await cache.prepare(all.flatMap(({planOf}) => candidates.map(({fit}) => planOf(fit)[1])));
+await pipelines.prepare(all.flatMap(({planOf}) => candidates.map(({fit}) => planOf(fit)[1])));
 // Clocks of an idle GPU are a third of a busy one's.
 const largest = all.reduce((a, b) => (a.m * a.n * a.k > b.m * b.n * b.k ? a : b));
 const [busyPlan, busy] = largest.planOf(first.fit);
 const busyBuffers = new PlanBuffers(device, busyPlan);
-await timer.microseconds([recordedOf(device, cache, busy, busyBuffers)], {samples: 5, milliseconds: 100});
+await timer.microseconds([recordedOf(device, pipelines, busy, busyBuffers)], {samples: 5, milliseconds: 100});
 busyBuffers.destroy();
 
 const measured: Record<string, number | string>[] = [];
@@ -142,7 +126,7 @@ for (const {name, m, n, k, planOf} of all) {
   const buffers = new PlanBuffers(device, planOf(first.fit)[0]);
   const timed: {tile: string; fit: FittedTile; us: number; estimate: number}[] = [];
   for (const {tile, fit} of candidates) {
-    const us = await timer.microseconds([recordedOf(device, cache, planOf(fit)[1], buffers)]);
+    const us = await timer.microseconds([recordedOf(device, pipelines, planOf(fit)[1], buffers)]);
     timed.push({tile: nameOf(fit), fit, us, estimate: estimateMatrix(tile, {m, n, k}, limits)});
   }
   buffers.destroy();

@@ -2,6 +2,18 @@
 import type {Block, Shape4D, Stage} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 
+/** Architectures of models/ that whole-network programs measure unless told otherwise. */
+export const COMPARED_NETWORKS = [
+  'efficientnet_b0',
+  'efficientnet_b4',
+  'efficientnetv2_s',
+  'mobilenetv2',
+  'mobilenetv3_large',
+  'convnext_tiny',
+  'convfirst_tiny',
+  'resnet50',
+] as const;
+
 export interface NetworkBlock {
   readonly name: string;
   readonly block: Block;
@@ -146,3 +158,5 @@ export const NETWORKS: Readonly<Record<string, readonly NetworkBlock[]>> = {
     ),
   ],
 };
+
+export const atBatch = ([, h, w, c]: Shape4D, batch: number): Shape4D => [batch, h, w, c];

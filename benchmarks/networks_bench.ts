@@ -3,7 +3,7 @@
  *   node dist/benchmarks/networks_bench.js MODEL… [--batches=1,8,32] [--runs=30] [--each] [--only=fused] [--precision=f16]
  *     [--size=224] [--tune] [--tuned=FILE] [--seconds=4] [--out=FILE] [--json]
  * MODEL as in capture.js. Images have the network's own size (384×384 for EfficientNetV2-S) unless --size says another. Wall times are medians of single predictions with read-back; 'pipelined' is the time of a
- * prediction when many are submitted and only the last is read; GPU time is that of its dispatches repeated in one pass, by
+ * prediction when many are submitted and only the last is read, fusedFirstMs of the first one behind `warmup`; GPU time is that of its dispatches repeated in one pass, by
  * timestamps. --each lists the time of every dispatch; --only=fused leaves stock TF.js out. --tune measures tiles on the device first,
  * --tuned keeps them in a file, and takes those it holds. --precision=f16
  * fuses in f16 and says how far the outputs are from those fused in f32. --seconds ends a median of slow predictions earlier, at five.
@@ -23,6 +23,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
+import {differenceOf} from './tile_bench.js';
 import {EXACT_TIMESTAMPS, GpuTimer} from './timing.js';
 
 const {values, positionals} = parseArgs({
@@ -135,12 +136,16 @@ async function tuned(fused: FusedModel, x: tf.Tensor): Promise<void> {
 async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row; output: Float32Array}> {
   if (values.tune) await tuned(fused, x);
   await fused.warmup(x); // Compiles side by side.
+  const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
+  const start = performance.now();
+  await read(fused.predict(x));
+  const fusedFirstMs = performance.now() - start;
   const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));
-  const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
   const fusedReplayMs = await medianOf(() => replay.predictAsync([x]));
   const row = {
     dispatchesFused: replay.dispatches,
+    fusedFirstMs,
     fusedMs: await medianOf(async () => read(fused.predict(x))),
     fusedReplayMs,
     fusedPipelinedMs: await pipelined(replay, x),
@@ -154,12 +159,6 @@ async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row;
   };
   replay.dispose();
   return {row, output};
-}
-
-/** The largest difference of two outputs, relative to the largest value. */
-function differenceOf(want: Float32Array, got: Float32Array): number {
-  const scale = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
-  return want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? NaN))), 0) / scale;
 }
 
 async function outputInF32(

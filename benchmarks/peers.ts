@@ -10,24 +10,20 @@
  * first and is 'n/a' in the table. FILE has every row as soon as it is there. --parts may name f16, too: ours fused in half
  * precision. --torch-device=cpu and --ort-provider=cpu try the scripts out without a GPU; --scripts is where the peers' scripts are.
  */
-import {spawnSync} from 'node:child_process';
-import {existsSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
-import {createRequire} from 'node:module';
-import {cpus} from 'node:os';
-import {join} from 'node:path';
+import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
+import {about, type About, writeResults} from './about.js';
+import {COMPARED_NETWORKS} from './networks.js';
 import {type Part, partOf, type PartName, PARTS} from './peer_parts.js';
 import {type Outcome, runBatches, stopRunning, type Values} from './peer_process.js';
 import {type PeerRow, peerTable} from './peer_table.js';
 
-const NETWORKS =
-  'efficientnet_b0,efficientnet_b4,efficientnetv2_s,mobilenetv2,mobilenetv3_large,convnext_tiny,convfirst_tiny,resnet50';
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url)); // From dist/benchmarks.
 
 const {values: options} = parseArgs({
   options: {
-    networks: {type: 'string', default: NETWORKS},
+    networks: {type: 'string', default: COMPARED_NETWORKS.join()},
     batches: {type: 'string', default: '1,8,32,128'},
     parts: {type: 'string', default: 'ours,torch,ort'},
     size: {type: 'string', default: '224'},
@@ -47,45 +43,13 @@ const {values: options} = parseArgs({
   },
 });
 
-interface Results {
-  readonly at: string;
-  readonly commit: string;
-  readonly machine: Readonly<Record<string, string>>;
-  readonly versions: Readonly<Record<string, string>>;
+interface Results extends About {
   readonly settings: Values;
   /** What each part says of its device and versions. */
   readonly parts: Partial<Record<PartName, Values>>;
   readonly missing: readonly string[];
   readonly rows: readonly PeerRow[];
 }
-
-/** What a command prints, or '' where there is none such. */
-const printed = (file: string, args: readonly string[]): string => {
-  const {status, stdout} = spawnSync(file, [...args], {encoding: 'utf8'});
-  return status === 0 ? stdout.trim() : '';
-};
-
-function commit(): string {
-  if (options.commit !== undefined) return options.commit;
-  const git = (...args: string[]): string => printed('git', ['-C', here('../..'), ...args]);
-  return `${git('rev-parse', 'HEAD') || 'unknown'}${git('status', '--porcelain') ? ', with changes' : ''}`;
-}
-
-function versions(): Record<string, string> {
-  const names = ['webgpu', '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-webgpu'];
-  const known = names.flatMap((name) => {
-    const folders = createRequire(import.meta.url).resolve.paths(name) ?? [];
-    const file = folders.map((folder) => join(folder, name, 'package.json')).find((path) => existsSync(path));
-    return file ? [[name, (JSON.parse(readFileSync(file, 'utf8')) as {version: string}).version]] : [];
-  });
-  return {node: process.versions.node, ...(Object.fromEntries(known) as Record<string, string>)};
-}
-
-const machine = (): Record<string, string> => ({
-  platform: `${process.platform} ${process.arch}`,
-  cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
-  gpuAndDriver: printed('nvidia-smi', ['--query-gpu=name,driver_version', '--format=csv,noheader']) || 'no nvidia-smi',
-}); // prettier-ignore
 
 function names(): PartName[] {
   return options.parts.split(',').map((name): PartName => {
@@ -95,11 +59,8 @@ function names(): PartName[] {
   });
 }
 
-/** In one piece, so that whoever stops the program finds all rows until then. */
 function write(results: Results): void {
-  if (options.out === undefined) return;
-  writeFileSync(`${options.out}.part`, `${JSON.stringify(results, null, 1)}\n`);
-  renameSync(`${options.out}.part`, options.out);
+  if (options.out !== undefined) writeResults(options.out, results);
 }
 
 function withOutcome(rows: readonly PeerRow[], network: string, part: PartName, outcome: Outcome): PeerRow[] {
@@ -180,9 +141,8 @@ async function main(): Promise<void> {
   const parts = new Map(names().map((name) => [name, partOf(name, partOptions)]));
   const missing = [...parts.values()].flatMap((part) => part.missing ?? []);
   for (const text of missing) console.error(`\n*** ${text}\n`);
-  const about = {at: new Date().toISOString(), commit: commit(), machine: machine(), versions: versions()};
   await compare(parts, {
-    ...about,
+    ...about(options.commit),
     settings: {...numbers, torchDevice, ortProvider},
     parts: {},
     missing,

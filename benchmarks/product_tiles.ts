@@ -10,12 +10,8 @@
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {Dispatch, Plan} from '../kernels/plan.js';
-import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {APART} from '../kernels/webgpu/fused_tiling.js';
-import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   estimateMatmul,
@@ -29,11 +25,11 @@ import {
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Block, Shape4D} from '../ops/index.js';
+import type {Block} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
-import {useNodeWebGPU} from '../src/node_webgpu.js';
-import {type NetworkBlock, NETWORKS} from './networks.js';
-import {EXACT_TIMESTAMPS, GpuTimer, PlanBuffers, type Recorded, recordedOf} from './timing.js';
+import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {openBench, outputOf} from './tile_bench.js';
+import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -53,14 +49,7 @@ const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
 /** Where other kernels run in between; these leave operands where the kernel before left them, in that cache. */
 const [COLD_COPIES, LARGE_COLD_COPIES, LARGE_COLD] = [2, 1, 8e6];
 const WARM_UP_MS = 40;
-const adapter = await useNodeWebGPU({
-  flags: EXACT_TIMESTAMPS,
-});
-const {device} = tf.backend() as WebGPUBackend;
-const limits = {...limitsOf(device), processors: 132};
-const timer = new GpuTimer(device);
-const cache = new PipelineCache(device);
-console.log(JSON.stringify(adapter));
+const {adapter, device, limits, pipelines, timer} = await openBench();
 
 function tileFrom(text: string): MatmulTile {
   const [tile = '', PARTS = 1] = text.split('/');
@@ -113,30 +102,17 @@ function dispatchesOf(plan: Plan, key: string): readonly Dispatch[] {
   return plan.dispatches.slice(at, at + (plan.dispatches[at + 1]?.kernel === 'merge.vector' ? 2 : 1));
 }
 
-async function resultOf(
+const resultOf = (
   dispatches: readonly Dispatch[],
   buffers: PlanBuffers,
   elements: number,
-): Promise<Float32Array> {
-  const source = buffers.get(dispatches.at(-1)?.buffers['out'] ?? 'out');
-  const size = FLOAT_BYTES * elements;
-  const staging = device.createBuffer({size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ});
-  const encoder = device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  for (const dispatch of dispatches) {
-    const {pipeline, bindGroup, workgroups} = recordedOf(device, cache, dispatch, buffers);
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(...workgroups);
-  }
-  pass.end();
-  encoder.copyBufferToBuffer(source, 0, staging, 0, size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const result = new Float32Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return result;
-}
+): Promise<Float32Array> =>
+  outputOf(
+    device,
+    dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
+    buffers.get(dispatches.at(-1)?.buffers['out'] ?? 'out'),
+    FLOAT_BYTES * elements,
+  );
 
 /** The largest difference over the largest value; values that neither can compute from random statistics do not count. */
 function difference(want: Float32Array, got: Float32Array): number {
@@ -170,7 +146,7 @@ function othersOf(): readonly Recorded[] {
   const buffers = new PlanBuffers(device, largest);
   return plans
     .flatMap(({dispatches}) => dispatches)
-    .map((dispatch) => recordedOf(device, cache, dispatch, buffers));
+    .map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
 }
 
 const others = values.cold ? othersOf() : [];
@@ -182,7 +158,7 @@ async function time(
 ): Promise<number> {
   const turns = copies.flatMap((buffers) => [
     ...others,
-    ...dispatches.map((dispatch) => recordedOf(device, cache, dispatch, buffers)),
+    ...dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
   ]);
   return (await timer.microseconds(turns, {samples: 5, milliseconds})) / copies.length;
 }
@@ -230,7 +206,7 @@ function posedBy(product: Dispatch): Posed {
 async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Promise<readonly Row[]> {
   const tiles = new Map(tilesToTry(problem).map((tile) => [textOf(tile), tile]));
   const planOf = (tile?: MatmulTile): Plan => planWith(block, key, tile);
-  await cache.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
+  await pipelines.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
   // The plan with most parts has the largest buffers, and the same names before the product.
   const most = [...tiles.values()].reduce((a, b) => (b.PARTS > a.PARTS ? b : a));
   const bytes = FLOAT_BYTES * posed.m * (posed.k + posed.n);
@@ -262,7 +238,7 @@ const began = performance.now();
 for (const network of values.networks.split(',')) {
   for (const batch of values.batches.split(',').map(Number)) {
     for (const one of NETWORKS[network] ?? []) {
-      const block = {...one, input: [batch, one.input[1], one.input[2], one.input[3]] as Shape4D};
+      const block = {...one, input: atBatch(one.input, batch)};
       for (const product of planWith(block).dispatches.filter(isProduct)) {
         const posed = posedBy(product);
         const id = `${posed.key} ${posed.isGated} ${posed.isNormed}`;

@@ -7,18 +7,10 @@
  * share, the cache serves. Then the teams' sums meet in workgroup memory, and each thread finishes vectors of its own, whose
  * bias, residual and moments it has loaded before.
  *
- * Rows come from pixelSource (matmul_sources.ts).
+ * Rows come from pixelSource (matmul_sources.ts); how threads share a tile is in teams.ts.
  */
 export const directText = /* wgsl */ `
-const THREADS_M = TILE_M / THREAD_M;
-const THREADS_N = TILE_N / THREAD_N;
-const TEAM = THREADS_M * THREADS_N;
-const WORKGROUP = TEAM * SPLIT_K;
 const K4 = K / 4u;
-const N4 = (N + 3u) / 4u;
-const TILE_N4 = TILE_N / 4u;
-const THREAD_N4 = THREAD_N / 4u;
-const TILE_K4 = TILE_K / 4u;
 const ROUNDS = (K4 + SPLIT_K * TILE_K4 - 1u) / (SPLIT_K * TILE_K4);
 const COVERED_K = ROUNDS * SPLIT_K * TILE_K;
 const VECTORS = TILE_M * TILE_N4;
@@ -33,8 +25,7 @@ fn main(
 ) {
   let team = local / TEAM;
   let thread = local % TEAM;
-  // More rows of tiles than one axis of the grid holds continue on z.
-  let rowOrigin = (group.z * grid.x + group.x) * TILE_M;
+  let rowOrigin = tileRow(group, grid);
   if (rowOrigin >= M) { return; }
   let n4Origin = group.y * TILE_N4;
   let tx = thread % THREADS_N;
@@ -43,8 +34,7 @@ fn main(
   var origins: array<Origin, THREAD_M>;
   // unroll i < THREAD_M
   {
-    let row = rowOrigin + ty + i * THREADS_M;
-    origins[i] = originOf(select(row, min(row, M - 1u), M % TILE_M != 0u));
+    origins[i] = originOf(loadedRow(rowOrigin + ty + i * THREADS_M));
   }
   var columns: array<u32, THREAD_N4>;
   // unroll j < THREAD_N / 4
@@ -120,8 +110,7 @@ fn main(
       {
         sum += sums[t * VECTORS + vector];
       }
-      // (x − mean) / σ · W = (x · W − mean · column sums of W) / σ
-      if (HAS_NORM) { sum = moments[f].y * (sum - moments[f].x * weight4(COLUMN_SUMS, n4)); }
+      if (HAS_NORM) { sum = normed(sum, moments[f], n4); }
       writeOut(row, n4, finishBy(endings[f], sum));
     }
   }

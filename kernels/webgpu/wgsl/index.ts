@@ -30,6 +30,7 @@ import {rowMomentsText} from './row_moments.js';
 import {activationText, slopeText} from './slope.js';
 import {squeezeText} from './squeeze.js';
 import {stemText} from './stem.js';
+import {teamsText} from './teams.js';
 import {blurText, joinText, mergeText, momentsText, normalizeText, poolText, sumText} from './sweep.js';
 import {winogradFour, winogradInputText, winogradOutputText, winogradTwo} from './winograd.js';
 
@@ -47,23 +48,23 @@ interface Body {
 const BODIES = {
   pointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, pixelSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, pixelSource, teamsText, matmulText],
   },
   gatedPointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, squeezeText, gatedSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, squeezeText, gatedSource, teamsText, matmulText],
   },
   directPointwise: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, pixelSource, directText],
+    pieces: [epilogueText, rowMomentsText, pixelSource, teamsText, directText],
   },
   convolution: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, windowSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, windowSource, teamsText, matmulText],
   },
   packedConvolution: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, packedSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, packedSource, teamsText, matmulText],
     readsScalars: true,
   },
   stem: {bindings: [read('weights')], pieces: [epilogueText, stemText], readsScalars: true},
@@ -71,7 +72,7 @@ const BODIES = {
   winogradInput4: {bindings: [], pieces: [winogradFour, winogradInputText]},
   winogradProduct: {
     bindings: [read('weights'), read('scales'), read('norms')],
-    pieces: [epilogueText, rowMomentsText, componentSource, matmulText],
+    pieces: [epilogueText, rowMomentsText, componentSource, teamsText, matmulText],
   },
   winogradOutput2: {bindings: [read('weights')], pieces: [epilogueText, winogradTwo, winogradOutputText]},
   winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},

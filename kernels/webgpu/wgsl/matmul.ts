@@ -15,21 +15,14 @@
  *
  * K is a multiple of four: the packed filter has zero rows where channels are not. Where the rows come from is said by one of the
  * texts of matmul_sources.ts: what of a row serves all steps (originOf), what of a group of four k serves all rows (tapOf), and what is
- * loaded for the two (readSource, scaleOf). Each thread stages the same rows at every step, so originOf is outside of the loop.
+ * loaded for the two (readSource, scaleOf). Each thread stages the same rows at every step, so originOf is outside of the loop. How threads
+ * share a tile is in teams.ts.
  */
 export const matmulText = /* wgsl */ `
-const THREADS_M = TILE_M / THREAD_M;
-const THREADS_N = TILE_N / THREAD_N;
-const TEAM = THREADS_M * THREADS_N;
-const WORKGROUP = TEAM * SPLIT_K;
-const TILE_K4 = TILE_K / 4u;
-const TILE_N4 = TILE_N / 4u;
-const THREAD_N4 = THREAD_N / 4u;
 const X_STRIDE = TILE_M / 2u + 2u;
 const STEPS = (K + TILE_K - 1u) / TILE_K;
 const TEAM_STEPS = (STEPS + SPLIT_K * PARTS - 1u) / (SPLIT_K * PARTS);
 const COVERED_K = TEAM_STEPS * SPLIT_K * PARTS * TILE_K;
-const N4 = (N + 3u) / 4u;
 const N_TILES = (N4 + TILE_N4 - 1u) / TILE_N4;
 // Threads of a patch of eight by four read the same few vectors of both operands, which the hardware serves at once.
 const PATCH_N = select(select(1u, 4u, THREADS_N % 4u == 0u), 8u, THREADS_N % 8u == 0u);
@@ -84,8 +77,7 @@ fn main(
 ) {
   let team = local / TEAM;
   let thread = local % TEAM;
-  // More rows of tiles than one axis of the grid holds continue on z.
-  let rowOrigin = (group.z * grid.x + group.x) * TILE_M;
+  let rowOrigin = tileRow(group, grid);
   if (rowOrigin >= M) { return; }
   let n4Origin = (group.y % N_TILES) * TILE_N4;
   let part = group.y / N_TILES;
@@ -105,7 +97,7 @@ fn main(
     // unroll second < 2
     {
       let row = rowOrigin + (thread + i * TEAM) / TILE_K4 * 2u + second;
-      origins[i * 2u + second] = originOf(select(row, min(row, M - 1u), M % TILE_M != 0u));
+      origins[i * 2u + second] = originOf(loadedRow(row));
     }
   }
   var xNext: array<vec4f, X_LOADS * 2u>;
@@ -201,8 +193,7 @@ fn main(
         let n4 = n4Origin + tx + j * THREADS_N;
         if (N4 % TILE_N4 == 0u || n4 < N4) {
           var sum = acc[i * THREAD_N4 + j];
-          // (x − mean) / σ · W = (x · W − mean · column sums of W) / σ
-          if (HAS_NORM) { sum = moments.y * (sum - moments.x * weight4(COLUMN_SUMS, n4)); }
+          if (HAS_NORM) { sum = normed(sum, moments, n4); }
           if (PARTS > 1u) { writeOut(part * M + row, n4, sum); } else { writeOut(row, n4, finish(row, n4, sum)); }
         }
       }
