@@ -1,7 +1,7 @@
 /**
  * GPU time of each dispatch of each block of the networks, against the measured peaks; and sweeps of tiles over the matrix
  * products and the depth-wise convolutions of the networks.
- *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|expand|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
+ *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
  *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K.PARTS,…] matrix tiles to try beside those in use
  */
 import {writeFileSync} from 'node:fs';
@@ -13,8 +13,6 @@ import {
   depthwiseTile,
   type DepthwiseTile,
   estimateMatmul,
-  expandCandidates,
-  type ExpandTile,
   matmulCandidates,
   type MatmulProblem,
   matmulTileOf,
@@ -236,45 +234,6 @@ async function depthwise(): Promise<void> {
   }
 }
 
-/** Expansion and depth-wise convolution in one dispatch, every tile, beside the two dispatches. */
-async function expand(): Promise<void> {
-  const jobs = networks.flatMap((network) =>
-    batches.flatMap((batch) =>
-      (NETWORKS[network] ?? []).flatMap(({name, block, input}) => {
-        const tiles: ExpandTile[] = [];
-        const two = lowerBlock(block, atBatch(input, batch), {
-          ...tilingFor(limits),
-          expandDepthwise: (problem) => {
-            tiles.push(...expandCandidates(problem, limits));
-            return undefined;
-          },
-        });
-        const one = tiles.map((tile) => lowerBlock(block, atBatch(input, batch), {...tilingFor(limits), expandDepthwise: () => tile})); // prettier-ignore
-        return tiles.length > 0 ? [{network, batch, name, two, one}] : [];
-      }),
-    ),
-  );
-  const own = ({dispatches}: Plan): Dispatch[] =>
-    dispatches.slice(0, dispatches.findIndex(({kernel}) => /depthwise/i.test(kernel)) + 1);
-  await pipelines.prepare(jobs.flatMap(({two, one}) => [two, ...one].flatMap(own)));
-  for (const {network, batch, name, two, one} of jobs) {
-    const time = async (plan: Plan): Promise<number> => {
-      const buffers = new PlanBuffers(device, plan);
-      const us = await timer.microseconds(own(plan).map((dispatch) => recordedOf(device, pipelines, dispatch, buffers))); // prettier-ignore
-      buffers.destroy();
-      return us;
-    };
-    await warmUp(20);
-    const apart = await time(two);
-    const timed: {tile: string; us: number}[] = [];
-    for (const plan of one) timed.push({tile: tileOf(own(plan).at(-1) as Dispatch), us: await time(plan)});
-    timed.sort((a, b) => a.us - b.us);
-    const best = timed.slice(0, 4).map(({tile, us}) => `${tile} ${us.toFixed(1)}`).join(' | '); // prettier-ignore
-    console.log(`${network} b${batch} ${name}: apart ${apart.toFixed(1)} || ${best}`);
-    for (const row of timed) rows.push({network, batch, block: name, apart, ...row});
-  }
-}
-
 async function epilogues(): Promise<void> {
   const variants: readonly (readonly [string, Stage[]])[] = (
     ['linear', 'relu6', 'swish', 'gelu'] as const
@@ -308,7 +267,6 @@ const programs: Readonly<Record<string, () => Promise<void>>> = {
   blocks,
   matmul,
   depthwise,
-  expand,
   epilogues,
 };
 const program = programs[positionals[0] ?? 'blocks'];

@@ -87,7 +87,7 @@ const planWith = ({block, input}: NetworkBlock, key?: string, tile?: MatmulTile)
     ...tilingFor(limits),
     feedForward: () => APART,
     depthwiseProject: () => APART,
-    expandDepthwise: () => undefined,
+    expandDepthwise: () => APART,
     // A product that makes its gate is another kernel.
     gate: ({batch, channels, reduced, sums}) =>
       tilingFor(limits).gate({batch, channels, reduced, ...(sums && {sums})}),

@@ -4,6 +4,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {isCandidate} from '../kernels/webgpu/candidates.js';
 import {depthwiseProjectCandidates} from '../kernels/webgpu/depthwise_project_tiling.js';
 import {executePlan} from '../kernels/webgpu/execute.js';
+import {expandRowsCandidates} from '../kernels/webgpu/expand_rows_tiling.js';
 import {
   feedForwardCandidates,
   type FeedForwardTile,
@@ -29,10 +30,10 @@ const tilingHere = (): Tiling => tilingFor(limitsOf(backend().device));
 const apart: Partial<Tiling> = {
   feedForward: () => APART,
   depthwiseProject: () => APART,
-  expandDepthwise: () => undefined,
+  expandDepthwise: () => APART,
 };
 
-const FUSED = ['feedForward', 'depthwiseProject', 'expandDepthwiseProject'];
+const FUSED = ['feedForward', 'depthwiseProject', 'expandDepthwiseProject', 'expandRows'];
 
 /** Runs `block` by the plan of that tiling. @returns the plan's kernels; none where nothing is fused. */
 async function compare(
@@ -72,7 +73,10 @@ onBackend('webgpu', 'fused runs of stages equal the reference', () => {
           feedForward: (problem) => pick(feedForwardCandidates(problem, limitsOf(device)), 5 * index),
           depthwiseProject: (problem) => pick(depthwiseProjectCandidates(problem, limitsOf(device)), 5 * index), // prettier-ignore
         });
-        for (const kernel of kernels) seen.set(kernel, (seen.get(kernel) ?? 0) + 1);
+        const expanded = await compare({kind: spec.kind, stages}, input, {
+          expandDepthwise: (problem) => pick(expandRowsCandidates(problem, limitsOf(device)), 5 * index),
+        });
+        for (const kernel of [...kernels, ...expanded]) seen.set(kernel, (seen.get(kernel) ?? 0) + 1);
       }
     });
   }

@@ -13,9 +13,9 @@ describe('kernels of fused runs, written out', () => {
       .withContext(stdout + stderr)
       .toBe(0);
     const {kernels} = JSON.parse(stdout) as {kernels: Record<string, number>};
-    for (const kernel of ['feedForward', 'depthwiseProject', 'expandDepthwiseProject'])
+    for (const kernel of ['feedForward', 'depthwiseProject', 'expandDepthwiseProject', 'expandDepthwise'])
       expect(kernels[`${kernel}.vector`]).withContext(kernel).toBeGreaterThan(9);
-    for (const kernel of ['feedForward', 'depthwiseProject'])
+    for (const kernel of ['feedForward', 'depthwiseProject', 'expandDepthwise'])
       expect(kernels[`${kernel}.scalar`]).withContext(kernel).toBeGreaterThan(0);
   });
 });

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {shaderOf} from '../kernels/webgpu/compile.js';
+import type {ExpandRowsTile} from '../kernels/webgpu/expand_rows_tiling.js';
 import {
   formOfGate,
   gateCandidates,
@@ -11,7 +12,7 @@ import {
 } from '../kernels/webgpu/gate_tiling.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
-import {type ExpandTile, type MatmulTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
+import {type ExpandPatchTile, type MatmulTile, type Tiling, tilingFor} from '../kernels/webgpu/tiling.js';
 import {type Block, reference} from '../ops/index.js';
 import {gateStage, pointwiseStage, spatialStage} from '../ops/stages/make.js';
 import {drawBlock} from './support/draw.js';
@@ -46,8 +47,9 @@ const STAGED: MatmulTile = {
   PARTS: 1,
 };
 
-const STRIP = {STRIP_H: 1, STRIP_W: 2} as const;
-const expandTile: ExpandTile = {TILE_H: 2, TILE_W: 4, ...STRIP, LANES: 4, PIXELS: 4};
+const STRIP = {FUSED: true, STRIP_W: 2, LANES: 4} as const;
+const patchTile: ExpandPatchTile = {...STRIP, TILE_H: 2, TILE_W: 4, STRIP_H: 1, PIXELS: 4};
+const rowsTile: ExpandRowsTile = {...STRIP, TILE_H: 4, TILE_W: 4, STRIP_H: 2, STEP_ROWS: 1, STAGED: true};
 
 /** Sizes on, under and over vectors, lanes and teams. */
 const CASES: Readonly<Record<string, GateCase>> = {
@@ -69,10 +71,15 @@ const CASES: Readonly<Record<string, GateCase>> = {
     input: [1, 2, 2, 100],
     change: {depthwise: () => ({TILE_H: 2, TILE_W: 2, STRIP_H: 2, STRIP_W: 2, LANES: 16})},
   },
-  'an expansion on the spot': {
+  'an expansion on the spot, by a patch': {
     block: {kind: 'BlockMBConv', stages: [pointwiseStage('expand', 36, 'relu6'), depthwise(36, 5), gateStage(6), pointwiseStage('project', 8)]}, // prettier-ignore
     input: [2, 8, 8, 12],
-    change: {expandDepthwise: () => expandTile, matmul: () => ({...STAGED, PARTS: 2})},
+    change: {expandDepthwise: () => patchTile, matmul: () => ({...STAGED, PARTS: 2})},
+  },
+  'an expansion on the spot, row by row': {
+    block: {kind: 'BlockMBConv', stages: [pointwiseStage('expand', 37, 'relu6'), depthwise(37, 5), gateStage(6), pointwiseStage('project', 8)]}, // prettier-ignore
+    input: [2, 8, 8, 12],
+    change: {expandDepthwise: () => rowsTile, matmul: () => ({...STAGED, PARTS: 2})},
   },
 };
 

@@ -65,6 +65,13 @@ const POSING: Readonly<Record<TiledKernel, {block: Block; input: readonly number
       },
       input: [2, 9, 7, 12],
     },
+    expandDepthwise: {
+      block: {
+        kind: 'BlockMBConv',
+        stages: [pointwiseStage('expand', 36, 'relu6'), spatialStage('spatial', {kernel: 3, group: 1, channels: 36}), gateStage(5), pointwiseStage('project', 12)], // prettier-ignore
+      },
+      input: [2, 9, 7, 12],
+    },
     grouped: {
       block: {kind: 'BlockConv', stages: [spatialStage('spatial', {kernel: 3, group: 8, channels: 24})]},
       input: [1, 5, 9, 24],

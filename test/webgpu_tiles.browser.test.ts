@@ -6,7 +6,6 @@ import {APART} from '../kernels/webgpu/fused_tiling.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   depthwiseCandidates,
-  expandCandidates,
   MATMUL_TILES,
   matmulIsLegal,
   type MatmulTile,
@@ -196,27 +195,6 @@ onBackend('webgpu', 'tiles of a dense layer', () => {
         for (const dispatch of dispatches) device.createShaderModule({code: shaderOf(dispatch)});
         expect((await device.popErrorScope())?.message).toBeUndefined();
       }
-    });
-  }
-});
-
-onBackend('webgpu', 'expansions in one dispatch with the depth-wise convolution', () => {
-  for (const [kernel, stride] of [
-    [3, 2],
-    [5, 1],
-  ] as const) {
-    it(`of ${kernel}×${kernel}, stride ${stride}`, async () => {
-      const stage = spatialStage('spatial', {kernel, stride, group: 1, channels: 48, activation: 'relu6'});
-      const block: Block = {
-        kind: 'BlockMBConv',
-        stages: [pointwiseStage('expand', 48, 'swish'), stage, pointwiseStage('project', 8)],
-      };
-      const input = [2, 9, 11, 10] as const;
-      const shape: [number, number, number, number] = [2, Math.ceil(9 / stride), Math.ceil(11 / stride), 48];
-      const tiles = expandCandidates({input: [...input], shape, stage}, limitsOf(backend().device));
-      expect(tiles.length).toBeGreaterThan(8);
-      for (const tile of tiles.filter((_, i) => i % 4 === 0))
-        await compare(block, input, {expandDepthwise: () => tile});
     });
   }
 });

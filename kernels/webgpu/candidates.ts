@@ -13,6 +13,7 @@ import {
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
 import {type DeviceModel, H200, processorTime} from './device_model.js';
+import {expandRowsCandidates, expandRowsTiles} from './expand_rows_tiling.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
 import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
@@ -28,7 +29,11 @@ import {
   depthwiseCandidates,
   type DepthwiseTile,
   type DeviceLimits,
+  estimateExpand,
   estimateMatmul,
+  expandPatchCandidates,
+  type ExpandTile,
+  isPatchTile,
   LAUNCH,
   matmulCandidates,
   type MatmulTile,
@@ -39,11 +44,10 @@ import {
 } from './tiling.js';
 import {lineOf, stemCandidates} from './stem_tiling.js';
 
-/** Those of a tiling's members that choose a tile. Whether an expansion is made on the spot is no tile: it changes the dispatches. */
-export type TiledKernel = Exclude<
-  {[K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never}[keyof Tiling],
-  'expandDepthwise'
->;
+/** Those of a tiling's members that choose a tile. */
+export type TiledKernel = {
+  [K in keyof Tiling]-?: Tiling[K] extends (problem: never) => unknown ? K : never;
+}[keyof Tiling];
 type ProblemOf<K extends TiledKernel> = Parameters<Tiling[K]>[0];
 type TileOf<K extends TiledKernel> = ReturnType<Tiling[K]>;
 
@@ -144,6 +148,21 @@ const depthwiseProject = fused({
   estimate: estimateDepthwiseProject,
   apart: apartMicroseconds.depthwiseProject,
 });
+
+const expandDepthwise: TileRow<ProblemOf<'expandDepthwise'>, ExpandTile | Apart> = {
+  candidates: (problem, limits) => [
+    APART,
+    ...expandPatchCandidates(problem, limits),
+    ...expandRowsCandidates(problem, limits),
+  ],
+  every: expandRowsTiles,
+  estimate: (tile, problem, {device}) => {
+    const {limits} = device;
+    const own = tile.FUSED ? estimateExpand(tile, problem, limits) : apartMicroseconds.expandDepthwise(problem, limits); // prettier-ignore
+    return scaledFromH200(own - FUSED_RATES.launch, device);
+  },
+  formOf: (tile) => (tile.FUSED ? (isPatchTile(tile) ? 'patch' : `rows ${tile.STAGED}`) : 'apart'),
+};
 
 const WORKGROUPS_TO_TRY = [32, 64, 128, 256];
 /** Vectors a thread keeps; above, sums were seen to fall out of registers and cost several times more. */
@@ -305,6 +324,7 @@ export const TILE_TABLE: {readonly [K in TiledKernel]: TileRow<ProblemOf<K>, Til
   depthwise,
   feedForward,
   depthwiseProject,
+  expandDepthwise,
   grouped,
   stem,
   dense,

@@ -5,6 +5,7 @@
 import type {Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements} from '../../ops/shapes.js';
 import {divideUp, roundUp} from '../plan.js';
+import {depthwiseTime, expandApart} from './expand_apart.js';
 import {
   chunksFor,
   chunkTile,
@@ -138,26 +139,15 @@ export function estimateDepthwiseProject(
 export const depthwiseProjectMacs = ({input, expand, stage, shape, n}: DepthwiseProjectProblem): number =>
   stage.channels * ((expand ? elements(input) : 0) + shape[0] * shape[1] * shape[2] * n);
 
-/** @param isExpandedOnce whether expansion and depth-wise convolution would be one dispatch: that saves a launch at most. */
+/** @param expanded microseconds of expansion and depth-wise convolution where these would be one dispatch. */
 export function depthwiseProjectApart(
-  {input, expand, stage, shape, n}: DepthwiseProjectProblem,
+  problem: DepthwiseProjectProblem,
   product: ProductTime,
-  isExpandedOnce: boolean,
+  expanded: number | undefined,
 ): number {
-  const {launch, bandwidth, depthwiseRate, depthwiseFixed} = FUSED_RATES;
-  const pixels = ([images, height, width]: Shape4D): number => images * height * width;
+  const {shape, stage, n} = problem;
   const hidden = stage.channels;
-  const taps = stage.kernel[0] * stage.kernel[1];
-  const memory = (FLOAT_BYTES * hidden * (pixels(input) + pixels(shape))) / bandwidth;
-  const arithmetic = (2 * taps * hidden * pixels(shape)) / depthwiseRate;
-  return (
-    (expand
-      ? product({m: pixels(input), n: hidden, k: roundUp(input[3], 4), canPart: true, isPointwise: true})
-      : 0) +
-    launch +
-    depthwiseFixed +
-    Math.max(memory, arithmetic) +
-    product({m: pixels(shape), n, k: roundUp(hidden, 4), canPart: true, isPointwise: true}) -
-    (isExpandedOnce ? launch : 0)
-  );
+  const m = shape[0] * shape[1] * shape[2];
+  const before = problem.expand ? (expanded ?? expandApart(problem, product)) : depthwiseTime(problem);
+  return before + product({m, n, k: roundUp(hidden, 4), canPart: true, isPointwise: true});
 }

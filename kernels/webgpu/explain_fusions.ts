@@ -10,6 +10,7 @@ import type {TunedPlans} from './tuned.js';
 const FUSIONS: Partial<Record<TiledKernel, string>> = {
   feedForward: '1×1 and 1×1',
   depthwiseProject: '[1×1,] depth-wise and 1×1',
+  expandDepthwise: '1×1 and depth-wise',
 };
 
 export interface FusionNotTaken {
@@ -36,13 +37,19 @@ export function fusionsNotTaken(
     const apart = ranked.find((one) => one.tile['FUSED'] === false)?.estimate.total ?? NaN;
     const fused = ranked.find((one) => one.tile['FUSED'] === true);
     const isMeasured = tuned?.tileFor(kernel, problem) !== undefined;
-    return [{kernel, stages, apart, fused, reason: reasonFor(fused, isMeasured, device)}];
+    return [{kernel, stages, apart, fused, reason: reasonFor(kernel, {fused, isMeasured}, device)}];
   });
 }
 
-function reasonFor(fused: TileEstimate | undefined, isMeasured: boolean, {limits}: DeviceModel): string {
+interface Considered {
+  readonly fused: TileEstimate | undefined;
+  readonly isMeasured: boolean;
+}
+
+function reasonFor(kernel: TiledKernel, {fused, isMeasured}: Considered, {limits}: DeviceModel): string {
   const bytes = limits.maxComputeWorkgroupStorageSize;
   if (!fused) return `no tile of it fits registers and ${bytes} bytes of workgroup memory`;
   if (isMeasured) return 'measured, and slower';
+  if (kernel === 'expandDepthwise') return 'not among the sizes at which an H200 was faster by it';
   return `the estimate gains less than ${Math.round(100 * (1 - FUSED_RATES.worthwhile))} %`;
 }

@@ -1,8 +1,7 @@
 /** Stages that multiply by a filter: pointwise and spatial convolutions, each one dispatch unless its product wants more. */
 import type {PointwiseStage, Shape4D, SpatialStage} from '../../ops/index.js';
 import {elements, resolvePad} from '../../ops/shapes.js';
-import {type BufferName, type Constants, divideUp, type WeightValue} from '../plan.js';
-import {activationConstants} from './activation_codes.js';
+import {type BufferName, type Constants, divideUp} from '../plan.js';
 import {isReduced} from './gate_tiling.js';
 import type {Ending, Lowering, Rows} from './lowering.js';
 import {grouped} from './lower_grouped.js';
@@ -10,6 +9,7 @@ import {matrixProduct} from './lower_matrix.js';
 import {fullConvolution, pointwiseProduct} from './lower_product.js';
 import {blur, mapConstants, windowConstants} from './lower_resampling.js';
 import {reducing, sumsForGate} from './lower_statistics.js';
+import {threadsOf} from './tiling.js';
 
 export function pointwise(
   lowering: Lowering,
@@ -19,29 +19,9 @@ export function pointwise(
   into: BufferName | undefined,
 ): Rows {
   const rows = given.joined ? blur(lowering, {taps: 1, stride: 1, mode: 'zero'}, given, undefined) : given;
-  const expanded = expansion(lowering, stage, rows, ending);
-  if (expanded) return expanded;
   const shape: Shape4D = [rows.shape[0], rows.shape[1], rows.shape[2], stage.channels];
   const product = {rows, shape, taps: 1, constants: {}, ending, into};
   return matrixProduct(lowering, 'pointwise', stage, product) ?? pointwiseProduct(lowering, stage, product);
-}
-
-/**
- * An expansion that the depth-wise convolution behind it makes for itself, tile by tile, where the planner says that this is
- * faster than a dispatch of its own: the rows as they are, with what is to be done to them.
- */
-function expansion(
-  lowering: Lowering,
-  stage: PointwiseStage,
-  rows: Rows,
-  {next, scale, residual}: Ending,
-): Rows | undefined {
-  if (next?.op !== 'spatial' || next.group !== 1 || next.channels !== stage.channels) return undefined;
-  if (rows.norm || rows.scales || rows.gate || rows.rowOffset || scale || residual) return undefined;
-  const [n, h, w] = rows.shape;
-  const {shape} = windowOf(next, rows.shape);
-  const tile = lowering.tiling.expandDepthwise({input: rows.shape, shape, stage: next});
-  return tile && {...rows, shape: [n, h, w, stage.channels], expand: {stage, tile}};
 }
 
 /** The shape of a convolution's output, and what pads its input above and to the left. */
@@ -68,7 +48,6 @@ export function spatial(
     DILATION_W: stage.dilation[1],
     ...mapConstants(rows.shape, shape),
   };
-  if (rows.expand) return depthwise(lowering, stage, rows, shape, constants, ending, into);
   if (stage.group === rows.channels && !(stage.group === 1 && stage.channels > 1)) {
     const product = {rows, shape, taps: stage.kernel[0] * stage.kernel[1], constants, ending, into};
     return (
@@ -91,15 +70,17 @@ function depthwise(
 ): Rows {
   const gate = ending.next?.op === 'gate' ? ending.next : undefined;
   const hasMoments = ending.next?.op === 'layernorm';
-  const {expand} = rows;
-  const tile =
-    expand?.tile ??
-    lowering.tiling.depthwise({shape, stage, ...(gate && {squeezed: divideUp(gate.channels, 4)})});
+  const tile = lowering.tiling.depthwise({
+    shape,
+    stage,
+    ...(gate && {squeezed: divideUp(gate.channels, 4)}),
+  });
+  const threads = threadsOf(tile);
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);
   const m = shape[0] * shape[1] * shape[2];
   const sums =
-    gate && sumsForGate(lowering, gate, shape, {tile, tiles: parts, blocks, next: ending.afterNext});
+    gate && sumsForGate(lowering, gate, shape, {threads, tiles: parts, blocks, next: ending.afterNext});
   const statistics = sums
     ? sums.buffer
     : hasMoments
@@ -117,43 +98,21 @@ function depthwise(
       {form: 'filter', filter: `${stage.name}Filter`},
     ),
     ...lowering.ending(stage, ending, {}),
-    ...(expand ? expandConstants(lowering, expand.stage, rows.channels) : {}),
     HAS_SUMS: sums !== undefined,
     SUM_PARTS: parts,
-    ...reducing(lowering, gate, sums?.gate, {tile, channels: stage.channels}),
+    ...reducing(lowering, gate, sums?.gate, {threads, lanes: tile.LANES, channels: stage.channels}),
     HAS_MOMENTS: hasMoments,
   };
-  const expandMacs = expand ? elements(rows.shape) * rows.channels : 0;
   const reduced = gate && sums?.gate && isReduced(sums.gate) ? gate.channels : 0;
-  const emitted = lowering.emit(
-    expand ? 'expandDepthwise' : 'depthwise',
-    {...rows, expand: undefined},
-    shape,
-    {
-      constants,
-      buffers: {statistics},
-      workgroups: [parts, blocks, shape[0]],
-      macs: elements(shape) * taps + expandMacs + shape[0] * parts * stage.channels * reduced,
-      weights: (taps + (expand ? rows.channels : 0) + reduced) * stage.channels,
-      ending,
-      into,
-    },
-  );
+  const emitted = lowering.emit('depthwise', rows, shape, {
+    constants,
+    buffers: {statistics},
+    workgroups: [parts, blocks, shape[0]],
+    macs: elements(shape) * taps + shape[0] * parts * stage.channels * reduced,
+    weights: (taps + reduced) * stage.channels,
+    ending,
+    into,
+  });
   if (sums) return {...emitted, sums};
   return hasMoments ? {...emitted, moments: {buffer: statistics, blocks}} : emitted;
-}
-
-function expandConstants(lowering: Lowering, stage: PointwiseStage, channels: number): Constants {
-  const filter: WeightValue = {form: 'filter', filter: `${stage.name}Filter`};
-  return {
-    EXPAND_FILTER: lowering.packer.add({rows: channels, columns: stage.channels, padRows: true}, filter),
-    HAS_EXPAND_BIAS: stage.bias,
-    EXPAND_BIAS: stage.bias ? lowering.packer.vector(`${stage.name}Bias`, stage.channels) : 0,
-    ...lowering.slope(
-      'EXPAND_SLOPE',
-      stage.activation.fn === 'prelu' ? `${stage.name}Alpha` : undefined,
-      stage.channels,
-    ),
-    ...activationConstants('EXPAND_ACTIVATION', stage.activation),
-  };
 }

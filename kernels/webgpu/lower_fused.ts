@@ -10,7 +10,8 @@ import {type DepthwiseProjectTile, patchPixels} from './depthwise_project_tiling
 import type {FeedForwardTile} from './feed_forward_tiling.js';
 import {chunkConstants, type ChunkTile} from './fused_tiling.js';
 import {windowOf} from './lower_convolutions.js';
-import {blur, mapConstants, windowConstants} from './lower_resampling.js';
+import {expandConstants, expandDepthwise, patchConstants, slopeOf} from './lower_expand.js';
+import {blur} from './lower_resampling.js';
 import {bareEnding, type Ending, gridOf, type Lowering, type Rows} from './lowering.js';
 import type {RowKernel} from './wgsl/index.js';
 
@@ -22,17 +23,19 @@ export interface FusedRun {
 
 /** The run that begins with the first of `stages`, where the tiling wants it in one dispatch. */
 export function fusedRun(lowering: Lowering, stages: readonly Stage[], rows: Rows): FusedRun | undefined {
-  // In f16 a product on subgroup matrices is several times faster; a gate's factors and vectors have kernels of their own.
-  if (lowering.tiling.half || rows.vectors || rows.scales || rows.gate || rows.rowOffset || rows.expand)
-    return undefined;
+  // A gate's factors and vectors have kernels of their own.
+  if (rows.vectors || rows.scales || rows.gate || rows.rowOffset) return undefined;
   const [first, second, third] = stages;
-  if (first?.op === 'pointwise' && second?.op === 'pointwise')
-    return feedForwardRun(lowering, [first, second], rows);
-  if (rows.norm || rows.joined) return undefined;
-  if (first?.op === 'pointwise' && isDepthwise(second, first.channels) && third?.op === 'pointwise')
-    return depthwiseRun(lowering, {expand: first, spatial: second, project: third}, rows);
+  if (first?.op === 'pointwise' && isDepthwise(second, first.channels))
+    return (
+      (third?.op === 'pointwise'
+        ? depthwiseRun(lowering, {expand: first, spatial: second, project: third}, rows)
+        : undefined) ?? expandRun(lowering, {expand: first, spatial: second, next: third}, rows)
+    );
   if (isDepthwise(first, rows.channels) && second?.op === 'pointwise')
     return depthwiseRun(lowering, {expand: undefined, spatial: first, project: second}, rows);
+  if (first?.op === 'pointwise' && second?.op === 'pointwise')
+    return feedForwardRun(lowering, [first, second], rows);
   return undefined;
 }
 
@@ -44,6 +47,8 @@ function feedForwardRun(
   [expand, project]: readonly [PointwiseStage, PointwiseStage],
   rows: Rows,
 ): FusedRun | undefined {
+  // In f16 a product on subgroup matrices is several times faster.
+  if (lowering.tiling.half) return undefined;
   const [n, h, w, k] = rows.shape;
   const [hidden, norm] = [expand.channels, rows.norm !== undefined];
   const tile = lowering.tiling.feedForward({m: n * h * w, k, hidden, n: project.channels, norm});
@@ -108,6 +113,7 @@ interface Stages {
 }
 
 function depthwiseRun(lowering: Lowering, stages: Stages, rows: Rows): FusedRun | undefined {
+  if (lowering.tiling.half || rows.norm || rows.joined) return undefined;
   const {expand, spatial, project} = stages;
   const [n, h, w] = rows.shape;
   const {shape} = windowOf(spatial, [n, h, w, spatial.channels]);
@@ -125,6 +131,27 @@ function depthwiseRun(lowering: Lowering, stages: Stages, rows: Rows): FusedRun 
   };
 }
 
+/** An expansion and the depth-wise convolution behind it, where no LayerNorm wants that one's moments. */
+function expandRun(
+  lowering: Lowering,
+  {expand, spatial, next}: Pick<Stages, 'spatial'> & {expand: PointwiseStage; next: Stage | undefined},
+  rows: Rows,
+): FusedRun | undefined {
+  if (lowering.tiling.half?.matrix || rows.norm || rows.joined || next?.op === 'layernorm') return undefined;
+  const [n, h, w] = rows.shape;
+  const {shape} = windowOf(spatial, [n, h, w, spatial.channels]);
+  const tile = lowering.tiling.expandDepthwise({
+    input: rows.shape,
+    shape,
+    stage: spatial,
+    gated: next?.op === 'gate',
+  });
+  if (!tile.FUSED) return undefined;
+  const lower = (ending: Ending, into: BufferName | undefined): Rows =>
+    expandDepthwise(lowering, {expand, spatial}, {rows, tile, ending, into});
+  return {length: 2, lower};
+}
+
 function depthwiseProject(
   lowering: Lowering,
   {expand, spatial, project}: Stages,
@@ -132,17 +159,13 @@ function depthwiseProject(
 ): Rows {
   const hidden = spatial.channels;
   const [n, h, w] = rows.shape;
-  const {shape, top, left} = windowOf(spatial, [n, h, w, hidden]);
+  const {shape} = windowOf(spatial, [n, h, w, hidden]);
   const taps = spatial.kernel[0] * spatial.kernel[1];
   const sources = patchPixels(tile, spatial);
   const constants: Constants = {
-    ...windowConstants(spatial.kernel, spatial.stride, [top, left]),
-    DILATION_H: spatial.dilation[0],
-    DILATION_W: spatial.dilation[1],
-    ...mapConstants([n, h, w, hidden], shape),
+    ...patchConstants(lowering, spatial, rows.shape),
     // Of the patch, under a strip.
     WINDOW_W: (tile.STRIP_W - 1) * spatial.stride[1] + (spatial.kernel[1] - 1) * spatial.dilation[1] + 1,
-    FILTER: lowering.packer.add({rows: taps, columns: hidden}, {form: 'filter', filter: `${spatial.name}Filter`}), // prettier-ignore
     TAP_LOADS: divideUp((taps * tile.HIDDEN_CHUNK) / 4, tile.WORKGROUP),
     HAS_SPATIAL_BIAS: spatial.bias,
     SPATIAL_BIAS: spatial.bias ? lowering.packer.vector(`${spatial.name}Bias`, hidden) : 0,
@@ -221,27 +244,3 @@ function emitProjected(lowering: Lowering, given: Projected): Rows {
   const sums = lowering.emit(kernel, rows, [tile.PARTS * images, height, width, n], {...shared, ending: {}, into: undefined}); // prettier-ignore
   return lowering.perPixel('merge', sums, shape, {...own, PARTS: tile.PARTS}, into, ending.shortcut);
 }
-
-/** Filter, bias and activation of an expansion, as wgsl/fused.ts reads them. */
-function expandConstants(
-  lowering: Lowering,
-  stage: PointwiseStage,
-  filter: WeightValue,
-  {channels, rowOffset}: {readonly channels: number; readonly rowOffset?: string | undefined},
-): Constants {
-  const hasBias = stage.bias || rowOffset !== undefined;
-  const bias: WeightValue = {...filter, form: 'bias', rowScale: undefined, bias: stage.bias ? `${stage.name}Bias` : undefined, rowOffset}; // prettier-ignore
-  return {
-    EXPAND_FILTER: lowering.packer.add({rows: channels, columns: stage.channels, padRows: true}, filter),
-    HAS_EXPAND_BIAS: hasBias,
-    EXPAND_BIAS: hasBias ? lowering.packer.add({rows: 1, columns: stage.channels}, bias) : 0,
-    ...slopeOf(lowering, 'EXPAND_SLOPE', stage),
-    ...activationConstants('EXPAND_ACTIVATION', stage.activation),
-  };
-}
-
-const slopeOf = (
-  lowering: Lowering,
-  constant: string,
-  {name, activation, channels}: Pick<PointwiseStage, 'name' | 'activation' | 'channels'>,
-): Constants => lowering.slope(constant, activation.fn === 'prelu' ? `${name}Alpha` : undefined, channels);

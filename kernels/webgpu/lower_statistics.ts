@@ -14,7 +14,7 @@ import {
 } from './gate_tiling.js';
 import {productProblem} from './lower_product.js';
 import {FLOAT_BYTES, gridOf, type Lowering, type PartialSums, type Rows} from './lowering.js';
-import {type DepthwiseTile, momentsTile, threadsOf} from './tiling.js';
+import {momentsTile} from './tiling.js';
 
 /** Of a thread of the gate, whose time is latency alone. */
 const LOADS_IN_FLIGHT = 8;
@@ -75,7 +75,8 @@ const reduceFilter = (lowering: Lowering, channels: number, reduced: number): nu
   );
 
 interface SummedTiles {
-  readonly tile: DepthwiseTile;
+  /** Of a workgroup. */
+  readonly threads: number;
   /** Tiles of pixels, and blocks of channels. */
   readonly tiles: number;
   readonly blocks: number;
@@ -88,7 +89,7 @@ export function sumsForGate(
   lowering: Lowering,
   stage: GateStage,
   shape: Shape4D,
-  {tile, tiles, blocks, next}: SummedTiles,
+  {threads, tiles, blocks, next}: SummedTiles,
 ): PartialSums {
   const [batch, , , channels] = shape;
   const product = productBehind(lowering, shape, next);
@@ -96,7 +97,7 @@ export function sumsForGate(
     batch,
     channels,
     reduced: stage.channels,
-    sums: {tiles, blocks, threads: threadsOf(tile)},
+    sums: {tiles, blocks, threads},
     ...(product ? {product} : {}),
   };
   const gate = lowering.tiling.gate(problem);
@@ -121,7 +122,7 @@ export function reducing(
   lowering: Lowering,
   stage: GateStage | undefined,
   gate: GateTile | undefined,
-  {tile, channels}: {readonly tile: DepthwiseTile; readonly channels: number},
+  {threads, lanes, channels}: {readonly threads: number; readonly lanes: number; readonly channels: number},
 ): Constants {
   if (!stage || !gate || !isReduced(gate))
     return {IS_REDUCED: false, REDUCED: 4, REDUCE_FILTER: 0, REDUCE_EARLY: 0};
@@ -129,7 +130,7 @@ export function reducing(
     IS_REDUCED: true,
     REDUCED: stage.channels,
     REDUCE_FILTER: reduceFilter(lowering, channels, stage.channels),
-    ...reduceConstants(threadsOf(tile), tile.LANES, stage.channels),
+    ...reduceConstants(threads, lanes, stage.channels),
   };
 }
 

@@ -24,7 +24,7 @@ import {activationConstants} from './activation_codes.js';
 import {rowTypes} from './compile.js';
 import type {GateProblem, GateTile} from './gate_tiling.js';
 import type {Vectors} from './lower_head.js';
-import {type ExpandTile, MOST_WORKGROUPS, type Tiling} from './tiling.js';
+import {MOST_WORKGROUPS, type Tiling} from './tiling.js';
 import {type MatrixKernel, readsScalars, type RowKernel} from './wgsl/index.js';
 
 /** A map between dispatches, with what the next one has to apply as it reads it. */
@@ -44,8 +44,6 @@ export interface Rows {
   /** Sums over pixels the depth-wise kernel already took. */
   readonly sums?: PartialSums;
   readonly moments?: {readonly buffer: BufferName; readonly blocks: number};
-  /** These rows are to be expanded by a 1×1 convolution as they are read; 'shape' is that of the expansion. */
-  readonly expand?: {readonly stage: PointwiseStage; readonly tile: ExpandTile} | undefined;
   /** Not a map but vectors, as partial sums over pixels. */
   readonly vectors?: Vectors;
   /** A depth-wise convolution reads the channels of so many groups by turns. */

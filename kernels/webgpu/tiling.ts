@@ -13,6 +13,8 @@ import {
   type DepthwiseProjectTile,
   estimateDepthwiseProject,
 } from './depthwise_project_tiling.js';
+import {expandApart, type ExpandProblem} from './expand_apart.js';
+import {estimateExpandRows, expandRowsTile, type ExpandRowsTile} from './expand_rows_tiling.js';
 import {
   estimateFeedForward,
   feedForwardApart,
@@ -21,7 +23,7 @@ import {
   type FeedForwardProblem,
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
-import {type Apart, fusedIfWorthwhile} from './fused_tiling.js';
+import {APART, type Apart, FUSED_RATES, fusedIfWorthwhile} from './fused_tiling.js';
 import {type GateProblem, type GateTile, gateTile} from './gate_tiling.js';
 import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';
@@ -75,17 +77,15 @@ export interface DepthwiseProblem {
   readonly squeezed?: number;
 }
 
-/** A depth-wise tile whose input is expanded on the spot, PIXELS a thread at a time. */
-export interface ExpandTile extends DepthwiseTile {
+/** A depth-wise tile whose input is expanded into workgroup memory, PIXELS a thread at a time. */
+export interface ExpandPatchTile extends DepthwiseTile {
+  readonly FUSED: true;
   readonly PIXELS: number;
 }
 
-export interface ExpandProblem {
-  /** Of the rows before the expansion. */
-  readonly input: Shape4D;
-  readonly shape: Shape4D;
-  readonly stage: SpatialStage;
-}
+export type ExpandTile = ExpandPatchTile | ExpandRowsTile;
+
+export const isPatchTile = (tile: ExpandTile): tile is ExpandPatchTile => 'PIXELS' in tile;
 
 export interface Tiling {
   /** Where the plan is to hold f16 between its dispatches. */
@@ -94,8 +94,8 @@ export interface Tiling {
   /** A full convolution: as one product that gathers its rows, or by Winograd's transforms. */
   convolution(problem: ConvolutionProblem): ConvolutionTile;
   depthwise(problem: DepthwiseProblem): DepthwiseTile;
-  /** Undefined where expansion and depth-wise convolution are faster as two dispatches. */
-  expandDepthwise(problem: ExpandProblem): ExpandTile | undefined;
+  /** Whether an expansion and the depth-wise convolution behind it are one dispatch. */
+  expandDepthwise(problem: ExpandProblem): ExpandTile | Apart;
   /** Whether two pointwise stages are one dispatch. */
   feedForward(problem: FeedForwardProblem): FeedForwardTile | Apart;
   /** Whether a depth-wise convolution and its projection are one dispatch, with the expansion before them if there is one. */
@@ -205,10 +205,13 @@ export function patchOf(t: DepthwiseTile, {kernel, stride, dilation}: SpatialSta
 
 const EXPAND_STRIPS: readonly (readonly [number, number])[] = [[1, 2], [2, 2], [1, 4], [2, 4], [1, 7]]; // prettier-ignore
 
-/** Every tile of an expansion with its depth-wise convolution that is worth a measurement. */
-export function expandCandidates({shape, stage}: ExpandProblem, limits: DeviceLimits): ExpandTile[] {
+/** Every tile of an expansion with its depth-wise convolution by a patch in workgroup memory that is worth a measurement. */
+export function expandPatchCandidates(
+  {shape, stage}: Pick<ExpandProblem, 'shape' | 'stage'>,
+  limits: DeviceLimits,
+): ExpandPatchTile[] {
   const vectors = divideUp(stage.channels, 4);
-  const found = new Map<string, ExpandTile>();
+  const found = new Map<string, ExpandPatchTile>();
   for (const [STRIP_H, STRIP_W] of EXPAND_STRIPS) {
     if (STRIP_H > shape[1] || STRIP_W > shape[2]) continue;
     for (const LANES of [4, 6, 8, 12, 16]) {
@@ -216,7 +219,7 @@ export function expandCandidates({shape, stage}: ExpandProblem, limits: DeviceLi
       for (const threads of [64, 128]) {
         for (const PIXELS of [4, 8]) {
           const strip = {STRIP_H, STRIP_W, LANES};
-          const tile = {...tileOf(shape, strip, threads), ...strip, PIXELS};
+          const tile = {FUSED: true, ...tileOf(shape, strip, threads), ...strip, PIXELS} as const;
           const bytes = 16 * LANES * (patchOf(tile, stage) + 2 * divideUp(threads, LANES));
           if (isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize)
             found.set(JSON.stringify(tile), tile);
@@ -232,12 +235,15 @@ export function expandCandidates({shape, stage}: ExpandProblem, limits: DeviceLi
  * at a third of the matrix product's rate. Measured on an H200: at batch 1 and up to 40 channels 1 to 2 µs of 8 to 11 saved
  * on maps of 56² and 28²; with more channels or larger batches slower everywhere, by up to three times.
  */
-function expandTile({input, shape, stage}: ExpandProblem, limits: DeviceLimits): ExpandTile | undefined {
+function expandPatchTile(
+  {input, shape, stage}: Omit<ExpandProblem, 'gated'>,
+  limits: DeviceLimits,
+): ExpandPatchTile | undefined {
   const [n, h, w, channels] = input;
   const vectors = divideUp(stage.channels, 4);
   if (channels > 40 || n * h * w * vectors > 150_000 || n * h * w * vectors < 20_000) return undefined;
   const strip = {STRIP_H: 1, STRIP_W: Math.min(2, shape[2]), LANES: 4};
-  const tile = {...tileOf(shape, strip, 112), ...strip, PIXELS: 8};
+  const tile = {FUSED: true, ...tileOf(shape, strip, 112), ...strip, PIXELS: 8} as const;
   const bytes = 16 * tile.LANES * (patchOf(tile, stage) + 64);
   return isLegalDepthwise(tile, limits) && bytes <= limits.maxComputeWorkgroupStorageSize ? tile : undefined;
 }
@@ -255,13 +261,30 @@ const bestMatmul = (problem: MatmulProblem, limits: DeviceLimits): RatedTile =>
 export const apartMicroseconds = {
   feedForward: (problem: FeedForwardProblem, limits: DeviceLimits): number =>
     feedForwardApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
-  depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number =>
-    depthwiseProjectApart(
-      problem,
-      (one) => estimateMatmul(bestMatmul(one, limits), one, limits),
-      problem.expand && expandTile(problem, limits) !== undefined,
-    ),
+  expandDepthwise: (problem: ExpandProblem, limits: DeviceLimits): number =>
+    expandApart(problem, (one) => estimateMatmul(bestMatmul(one, limits), one, limits)),
+  depthwiseProject: (problem: DepthwiseProjectProblem, limits: DeviceLimits): number => {
+    const product = (one: MatmulProblem): number => estimateMatmul(bestMatmul(one, limits), one, limits);
+    const once = problem.expand ? expandTile({...problem, gated: false}, limits) : APART;
+    const apart = (1 - LEAST_GAIN) * expandApart(problem, product);
+    const expanded = once.FUSED
+      ? Math.min(apart, estimateExpand(once, {...problem, gated: false}, limits))
+      : undefined;
+    return depthwiseProjectApart(problem, product, expanded);
+  },
 } as const;
+
+/** Microseconds of expansion and depth-wise convolution in one dispatch on an H200, launch included; `limits` for what they take apart. */
+export const estimateExpand = (tile: ExpandTile, problem: ExpandProblem, limits: DeviceLimits): number =>
+  isPatchTile(tile)
+    ? apartMicroseconds.expandDepthwise(problem, limits) - FUSED_RATES.launch
+    : estimateExpandRows(tile, problem);
+
+/** Of the rule's choice less than of both apart, whatever the estimate: it was measured. */
+const LEAST_GAIN = 0.08;
+
+const expandTile = (problem: ExpandProblem, limits: DeviceLimits): ExpandTile | Apart =>
+  expandPatchTile(problem, limits) ?? expandRowsTile(problem, limits) ?? APART;
 
 export function tilingFor(limits: DeviceLimits): Tiling {
   return {

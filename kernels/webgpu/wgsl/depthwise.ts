@@ -12,9 +12,8 @@
  * H200, for 7×7 windows too (114 against 32 µs at [32, 28, 28, 192]): the cache serves overlapping windows, and
  * workgroup memory costs occupancy.
  *
- * For a squeeze-and-excite gate it also sums its outputs per channel (HAS_SUMS), and may multiply these sums by its rows of the
- * gate's first filter (IS_REDUCED): that layer is linear, so each workgroup leaves its part of the squeezed channels, which are
- * few. For a LayerNorm it takes, per pixel, mean and squared deviations over its channels (HAS_MOMENTS).
+ * For a squeeze-and-excite gate it also sums its outputs per channel (channel_sums.ts). For a LayerNorm it takes, per pixel, mean and
+ * squared deviations over its channels (HAS_MOMENTS).
  */
 export const depthwiseText = /* wgsl */ `
 const C4 = (OUT_CHANNELS + 3u) / 4u;
@@ -26,12 +25,6 @@ const STRIP_PIXELS = STRIP_H * STRIP_W;
 const WORKGROUP = LANES * STRIPS;
 const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 
-// Threads (team, r4) share the channels of a group of squeezed ones; a team takes every REDUCE_TEAMS-th lane, REDUCE_LANES in all.
-const REDUCED4 = (REDUCED + 3u) / 4u;
-const REDUCE_TEAMS = min(WORKGROUP / REDUCED4, LANES);
-
-var<workgroup> parts: array<vec4f, select(1u, WORKGROUP, HAS_SUMS)>;
-var<workgroup> reducedParts: array<vec4f, select(1u, REDUCE_TEAMS * REDUCED4, IS_REDUCED)>;  // [team][r4]
 var<workgroup> moment: array<f32, select(1u, WORKGROUP * STRIP_PIXELS, HAS_MOMENTS)>;  // [strip][pixel][lane]
 
 // Sum over the lanes of 'strip' for one pixel, in a fixed order.
@@ -39,15 +32,6 @@ fn sumLanes(strip: u32, pixel: u32) -> f32 {
   var total = 0.0;
   for (var lane = 0u; lane < LANES; lane++) { total += moment[(strip * STRIP_PIXELS + pixel) * LANES + lane]; }
   return total;
-}
-
-fn live(value: vec4f, c4: u32) -> vec4f {
-  return select(vec4f(0.0), value, c4 * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(OUT_CHANNELS));
-}
-
-// The row of channel 'i' of a lane's four; those beyond the last meet sums that are zero.
-fn reduceRow(block: u32, lane: u32, i: u32, r4: u32) -> vec4f {
-  return weights[REDUCE_FILTER / 4u + (min(block * LANES + lane, C4 - 1u) * 4u + i) * REDUCED4 + r4];
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -92,13 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 
   // On their way from memory while the outputs are finished.
-  let r4 = local % REDUCED4;
-  let team = local / REDUCED4;
-  var rows: array<vec4f, max(1u, 4u * REDUCE_EARLY)>;
-  // unroll i < REDUCE_EARLY * 4
-  {
-    rows[i] = reduceRow(group.y, team + (i / 4u) * REDUCE_TEAMS, i % 4u, r4);
-  }
+  var rows: EarlyRows;
+  fetchRows(group.y, local, &rows);
 
   var sum = vec4f(0.0);
   // unroll p < STRIP_H * STRIP_W
@@ -117,45 +96,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
   }
 
-  if (HAS_SUMS) {
-    parts[local] = sum;
-    workgroupBarrier();
-    if (strip == 0u) {
-      for (var other = 1u; other < STRIPS; other++) { sum += parts[other * LANES + lane]; }
-      if (IS_REDUCED) { parts[lane] = sum; } else if (c4 < C4) { statistics[(image * SUM_PARTS + group.x) * C4 + c4] = sum; }
-    }
-  }
-
-  if (IS_REDUCED) {
-    workgroupBarrier();
-    var reduced = vec4f(0.0);
-    if (team < REDUCE_TEAMS) {
-      // unroll i < REDUCE_EARLY
-      {
-        if (team + i * REDUCE_TEAMS < LANES) {
-          let channels = parts[team + i * REDUCE_TEAMS];
-          reduced = fma(vec4f(channels.x), rows[i * 4u], reduced);
-          reduced = fma(vec4f(channels.y), rows[i * 4u + 1u], reduced);
-          reduced = fma(vec4f(channels.z), rows[i * 4u + 2u], reduced);
-          reduced = fma(vec4f(channels.w), rows[i * 4u + 3u], reduced);
-        }
-      }
-      for (var late = team + REDUCE_EARLY * REDUCE_TEAMS; late < LANES; late += REDUCE_TEAMS) {
-        let channels = parts[late];
-        reduced = fma(vec4f(channels.x), reduceRow(group.y, late, 0u, r4), reduced);
-        reduced = fma(vec4f(channels.y), reduceRow(group.y, late, 1u, r4), reduced);
-        reduced = fma(vec4f(channels.z), reduceRow(group.y, late, 2u, r4), reduced);
-        reduced = fma(vec4f(channels.w), reduceRow(group.y, late, 3u, r4), reduced);
-      }
-      reducedParts[local] = reduced;
-    }
-    workgroupBarrier();
-    if (local < REDUCED4) {
-      var total = reducedParts[local];
-      for (var other = 1u; other < REDUCE_TEAMS; other++) { total += reducedParts[other * REDUCED4 + local]; }
-      statistics[((image * SUM_PARTS + group.x) * BLOCKS + group.y) * REDUCED4 + local] = total;
-    }
-  }
+  if (HAS_SUMS) { leaveSums(group, local, sum, &rows); }
 
   if (HAS_MOMENTS) {
     let count = f32(min(LANES * 4u, OUT_CHANNELS - group.y * LANES * 4u));

@@ -10,12 +10,18 @@ struct Ending {
   residualSlope: vec4f,
 }
 
-fn endingOf(row: u32, c4: u32) -> Ending {
+// All but the residual.
+fn channelEnding(c4: u32) -> Ending {
   var ending: Ending;
   if (HAS_BIAS) { ending.bias = weight4(BIAS, c4); }
   if (HAS_SLOPE) { ending.slope = weight4(SLOPE, c4); }
-  if (HAS_RESIDUAL) { ending.residual = readResidual(row, c4); }
   if (HAS_RESIDUAL_SLOPE) { ending.residualSlope = weight4(RESIDUAL_SLOPE, c4); }
+  return ending;
+}
+
+fn endingOf(row: u32, c4: u32) -> Ending {
+  var ending = channelEnding(c4);
+  if (HAS_RESIDUAL) { ending.residual = readResidual(row, c4); }
   return ending;
 }
 

@@ -1,11 +1,13 @@
 /** Every WebGPU kernel: its bindings in order, and its text put together from the static pieces of this folder. */
 import type {Binding, KernelText} from '../compile.js';
 import {scalarAccess, scalarInput, vectorAccess, vectorInput, vectorOutput} from './access.js';
+import {channelSumsText} from './channel_sums.js';
 import {denseText} from './dense.js';
 import {depthwiseText, expandSource, mapSource} from './depthwise.js';
 import {depthwiseProjectText, expandedPatch, mapPatch} from './depthwise_project.js';
 import {directText} from './direct.js';
 import {epilogueText} from './epilogue.js';
+import {expandRowsText} from './expand_rows.js';
 import {feedForwardText} from './feed_forward.js';
 import {expandText, projectText} from './fused.js';
 import {
@@ -78,11 +80,15 @@ const BODIES = {
   winogradOutput4: {bindings: [read('weights')], pieces: [epilogueText, winogradFour, winogradOutputText]},
   depthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, depthwiseText, mapSource],
+    pieces: [epilogueText, depthwiseText, channelSumsText, mapSource],
   },
   expandDepthwise: {
     bindings: [read('weights'), write('statistics')],
-    pieces: [epilogueText, depthwiseText, expandSource],
+    pieces: [epilogueText, depthwiseText, channelSumsText, expandSource],
+  },
+  expandRows: {
+    bindings: [read('weights'), write('statistics')],
+    pieces: [epilogueText, expandRowsText, channelSumsText],
   },
   feedForward: {
     bindings: [read('weights'), read('norms')],
