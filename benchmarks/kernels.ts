@@ -205,7 +205,7 @@ async function depthwise(): Promise<void> {
           ...tilingFor(limits),
           depthwise: ({shape, stage}) => {
             tiles.push(...depthwiseCandidates(shape, stage, limits));
-            return depthwiseTile(shape, stage, limits);
+            return depthwiseTile({shape, stage}, limits);
           },
         });
         const plans = tiles.map((tile) =>

@@ -4,7 +4,9 @@
  * all buffers take turns, so that no run finds the one before's operands in a processor's cache, as in a network. Checks each tile's results
  * against the planner's choice first. Measured are the tiles whose estimate is near the least, and of those given the same.
  *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--least=ROWS] [--most=ROWS] [--within=1.6] [--keep=20]
- *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--out=FILE]
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--cold] [--out=FILE]
+ * With --cold eight other kernels run before each run of a tile, so that its instructions and operands have left the processors' own
+ * caches, not the one they share; their time without the tile is taken off.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -16,15 +18,18 @@ import {
   FLOAT_BYTES,
   MATMUL_TILES,
   matmulCandidates,
+  matmulIsLegal,
   type MatmulProblem,
   type MatmulTile,
   matmulTileOf,
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
+import type {Block} from '../ops/index.js';
+import {pointwiseStage} from '../ops/stages/make.js';
 import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
 import {openBench, outputOf} from './tile_bench.js';
-import {PlanBuffers, recordedOf} from './timing.js';
+import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
   options: {
@@ -35,11 +40,14 @@ const {values} = parseArgs({
     most: {type: 'string', default: '4000'},
     within: {type: 'string', default: '1.6'},
     keep: {type: 'string', default: '20'},
+    cold: {type: 'boolean', default: false},
     out: {type: 'string'},
   },
 });
 /** Of all buffers; fewer where each is larger than half of an H200's second-level cache. */
 const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
+/** Where other kernels run in between; these leave operands where the kernel before left them, in that cache. */
+const [COLD_COPIES, LARGE_COLD_COPIES, LARGE_COLD] = [2, 1, 8e6];
 const WARM_UP_MS = 40;
 const {adapter, device, limits, pipelines, timer} = await openBench();
 
@@ -119,14 +127,39 @@ function difference(want: Float32Array, got: Float32Array): number {
   return count === 0 ? NaN : worst / most;
 }
 
+/** Kernels of some 18 KB of instructions each, on every processor, that touch 6 MB of memory between them. */
+function othersOf(): readonly Recorded[] {
+  const tile: MatmulTile = {
+    TILE_M: 64,
+    TILE_N: 128,
+    TILE_K: 16,
+    THREAD_M: 8,
+    THREAD_N: 8,
+    SPLIT_K: 1,
+    PARTS: 1,
+  };
+  const block: Block = {kind: 'BlockConv', stages: [pointwiseStage('project', 128)]};
+  const plans = [32, 28, 24, 20, 16, 12, 8, 4].map((channels) =>
+    lowerBlock(block, [1, 64, limits.processors, channels], {...tilingFor(limits), matmul: () => tile}),
+  );
+  const [largest] = plans as [Plan];
+  const buffers = new PlanBuffers(device, largest);
+  return plans
+    .flatMap(({dispatches}) => dispatches)
+    .map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
+}
+
+const others = values.cold ? othersOf() : [];
+
 async function time(
   dispatches: readonly Dispatch[],
   copies: readonly PlanBuffers[],
   milliseconds = 1,
 ): Promise<number> {
-  const turns = copies.flatMap((buffers) =>
-    dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
-  );
+  const turns = copies.flatMap((buffers) => [
+    ...others,
+    ...dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers)),
+  ]);
   return (await timer.microseconds(turns, {samples: 5, milliseconds})) / copies.length;
 }
 
@@ -148,7 +181,7 @@ interface Posed extends Pick<Row, 'm' | 'n' | 'k' | 'isGated' | 'isNormed'> {
   readonly problem: MatmulProblem;
 }
 
-const extra = values.tiles.split(',').filter(Boolean).map(tileFrom);
+const extra = values.tiles.split(',').filter(Boolean).map(tileFrom).filter((tile) => matmulIsLegal(tile, limits)); // prettier-ignore
 
 /** The planner's choice, then what is estimated to take little longer, given tiles included. */
 function tilesToTry(problem: MatmulProblem): readonly MatmulTile[] {
@@ -176,20 +209,24 @@ async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Pr
   await pipelines.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
   // The plan with most parts has the largest buffers, and the same names before the product.
   const most = [...tiles.values()].reduce((a, b) => (b.PARTS > a.PARTS ? b : a));
-  const isLarge = FLOAT_BYTES * posed.m * (posed.k + posed.n) > LARGE;
-  const copies = Array.from({length: isLarge ? LARGE_COPIES : COPIES}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
+  const bytes = FLOAT_BYTES * posed.m * (posed.k + posed.n);
+  const warm = bytes > LARGE ? LARGE_COPIES : COPIES;
+  const cold = bytes > LARGE_COLD ? LARGE_COLD_COPIES : COLD_COPIES;
+  const count = values.cold ? cold : warm;
+  const copies = Array.from({length: count}, () => new PlanBuffers(device, planOf(most))); // prettier-ignore
   const [first] = copies as [PlanBuffers];
   const plain = dispatchesOf(planOf(), key);
   const want = await resultOf(plain, first, posed.m * posed.n);
   await time(plain, copies, WARM_UP_MS); // An idle GPU's clock is a third of a busy one's.
+  const besides = others.length > 0 ? await time([], copies) : 0;
   const found: Row[] = [];
   for (const [tile, constants] of tiles) {
     const dispatches = dispatchesOf(planOf(constants), key);
     const error = difference(want, await resultOf(dispatches, first, posed.m * posed.n));
     if (error > 1e-4) throw new Error(`${key} ${tile}: differs by ${error}`);
-    const us = await time(dispatches, copies);
-    const productUs = dispatches.length > 1 ? await time(dispatches.slice(0, 1), copies) : undefined;
-    found.push({...posed, tile, us, ...(productUs && {productUs})});
+    const us = (await time(dispatches, copies)) - besides;
+    const product = dispatches.slice(0, -1);
+    found.push({...posed, tile, us, ...(product.length > 0 && {productUs: (await time(product, copies)) - besides})}); // prettier-ignore
   }
   copies.forEach((buffers) => buffers.destroy());
   return found.sort((a, b) => a.us - b.us);
@@ -213,7 +250,7 @@ for (const network of values.networks.split(',')) {
         const best = found.slice(0, 6).map(({tile, us}) => `${tile} ${us.toFixed(1)}`);
         const own = found.find(({tile}) => tile === chosen)?.us.toFixed(1);
         console.log(`${id}: ${best.join(' | ')} || chosen ${chosen} ${own} of ${found.length}, ${((performance.now() - began) / 1000).toFixed(1)} s`); // prettier-ignore
-        if (values.out) writeFileSync(values.out, JSON.stringify({adapter, rows}));
+        if (values.out) writeFileSync(values.out, JSON.stringify({adapter, isCold: values.cold, rows}));
       }
     }
   }

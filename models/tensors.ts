@@ -136,7 +136,7 @@ function foldNorm(
   const scale = Float64Array.from(gain, (value, c) => value / Math.sqrt((variance[c] as number) + epsilon));
   const channels = scale.length;
   return new Map([
-    [`${layer}/filter`, Float32Array.from(filter, (value, i) => value * (scale[i % channels] as number))],
+    [`${layer}/filter`, filter.map((value, i) => value * (scale[i % channels] as number))],
     [
       `${layer}/bias`,
       Float32Array.from(

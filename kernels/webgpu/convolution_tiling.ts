@@ -61,7 +61,7 @@ export const CONVOLUTION_RATES = {
   transformBytes: 3.8e6,
   /** Microseconds until a dispatch has begun. */
   launch: 2.2,
-  /** Microseconds of JavaScript to encode one dispatch more, which a choice counts, as MERGE does, though no GPU spends them. */
+  /** Microseconds of JavaScript to encode one dispatch more, which a choice counts though no GPU spends them. */
   encode: 3,
   /** Winograd is chosen where it is estimated to take at most so much of the implicit product's time. */
   most: 0.85,

@@ -4,7 +4,14 @@
  * (wgsl/squeeze.ts). Any way it is a chain of loads, each of which waits for the last.
  */
 import {type Constants, divideUp, powerOfTwoUpTo} from '../plan.js';
-import {LAUNCH, matmulBytes, type MatmulProblem, matmulThreads, type MatmulTile} from './matmul_tiling.js';
+import {
+  bestOf,
+  LAUNCH,
+  matmulBytes,
+  type MatmulProblem,
+  matmulThreads,
+  type MatmulTile,
+} from './matmul_tiling.js';
 import type {DeviceLimits} from './tiling.js';
 
 export interface GateProblem {
@@ -216,8 +223,9 @@ export function gateTile(problem: GateProblem, limits: DeviceLimits): GateTile {
   const {processors} = limits;
   const rate = (tile: GateTile): number =>
     estimateGate(tile, problem, processors) + estimateReduce(tile, problem, processors);
-  let best: GateTile = wholeTile(problem, limits);
-  for (const tile of gateCandidates(problem, limits))
-    if (isReduced(tile) && rate(tile) < rate(best)) best = tile;
-  return best;
+  const [whole, reduced] = [false, true].map((isOf) => gateCandidates(problem, limits).filter((tile) => isReduced(tile) === isOf)); // prettier-ignore
+  const plain: GateTile = wholeTile(problem, limits);
+  // Estimates of one form rank its tiles well, but more shares are too cheap beside the other form: that is compared with the plain tile.
+  const best = bestOf([plain, ...(reduced ?? [])], rate);
+  return isReduced(best) ? best : bestOf([plain, ...(whole ?? [])], rate);
 }

@@ -70,7 +70,11 @@ function depthwise(
 ): Rows {
   const gate = ending.next?.op === 'gate' ? ending.next : undefined;
   const hasMoments = ending.next?.op === 'layernorm';
-  const tile = lowering.tiling.depthwise({shape, stage});
+  const tile = lowering.tiling.depthwise({
+    shape,
+    stage,
+    ...(gate && {squeezed: divideUp(gate.channels, 4)}),
+  });
   const threads = threadsOf(tile);
   const parts = divideUp(shape[1], tile.TILE_H) * divideUp(shape[2], tile.TILE_W);
   const blocks = divideUp(divideUp(stage.channels, 4), tile.LANES);

@@ -70,6 +70,13 @@ export interface DepthwiseTile {
   readonly LANES: number;
 }
 
+export interface DepthwiseProblem {
+  readonly shape: Shape4D;
+  readonly stage: SpatialStage;
+  /** Groups of four squeezed channels where a gate is behind it, for whose first layer a workgroup wants as many threads. */
+  readonly squeezed?: number;
+}
+
 /** A depth-wise tile whose input is expanded into workgroup memory, PIXELS a thread at a time. */
 export interface ExpandPatchTile extends DepthwiseTile {
   readonly FUSED: true;
@@ -86,7 +93,7 @@ export interface Tiling {
   matmul(problem: MatmulProblem): MatmulTile;
   /** A full convolution: as one product that gathers its rows, or by Winograd's transforms. */
   convolution(problem: ConvolutionProblem): ConvolutionTile;
-  depthwise(problem: {readonly shape: Shape4D; readonly stage: SpatialStage}): DepthwiseTile;
+  depthwise(problem: DepthwiseProblem): DepthwiseTile;
   /** Whether an expansion and the depth-wise convolution behind it are one dispatch. */
   expandDepthwise(problem: ExpandProblem): ExpandTile | Apart;
   /** Whether two pointwise stages are one dispatch. */
@@ -166,7 +173,10 @@ export function depthwiseCandidates(
  * them, 4 % on average. From 150,000 vectors of output on one row of seven for windows above 5×5 and 5×5 of stride 1; from 400,000 on 2×4 for
  * 3×3 of stride 1, in workgroups of four strips; 1×4 for all others.
  */
-export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: DeviceLimits): DepthwiseTile {
+export function depthwiseTile(
+  {shape, stage, squeezed = 0}: DepthwiseProblem,
+  limits: DeviceLimits,
+): DepthwiseTile {
   const [n, h, w] = shape;
   const vectors = divideUp(stage.channels, 4);
   const size = n * h * w * vectors;
@@ -180,7 +190,9 @@ export function depthwiseTile(shape: Shape4D, stage: SpatialStage, limits: Devic
     LANES: powerOfTwoUpTo(vectors, lanes),
   };
   const strips = isSquare ? 4 : !isWide && w >= 56 ? 8 : 16;
-  const tile = {...tileOf(shape, strip, strips * strip.LANES), ...strip};
+  const narrow = {...tileOf(shape, strip, strips * strip.LANES), ...strip};
+  const isShort = threadsOf(narrow) < squeezed;
+  const tile = isShort ? {...narrow, LANES: powerOfTwoUpTo(vectors, 2 * lanes)} : narrow;
   return isLegalDepthwise(tile, limits) ? tile : {...tileOf(shape, strip, strip.LANES), ...strip};
 }
 
@@ -290,7 +302,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
         {apart: apartMicroseconds.depthwiseProject(problem, limits), macs: depthwiseProjectMacs(problem)},
       ),
     convolution: (problem) => convolutionTile(problem, limits),
-    depthwise: ({shape, stage}) => depthwiseTile(shape, stage, limits),
+    depthwise: (problem) => depthwiseTile(problem, limits),
     expandDepthwise: (problem) => expandTile(problem, limits),
     grouped: (problem) => groupedTile(problem, limits),
     stem: (problem) => stemTile(problem, limits),

@@ -114,5 +114,5 @@ function writeData(
 export function variationOf({values, shape, dtype}: HostValues): HostValues {
   const reversed = values.slice().reverse();
   if (dtype !== 'float32') return {values: reversed, shape, dtype};
-  return {values: Float32Array.from(reversed, (value, i) => 0.75 * value + (i % 7) * 1e-3), shape, dtype};
+  return {values: new Float32Array(reversed).map((value, i) => 0.75 * value + (i % 7) * 1e-3), shape, dtype};
 }

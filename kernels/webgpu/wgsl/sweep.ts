@@ -172,11 +172,20 @@ const C4 = (OUT_CHANNELS + 3u) / 4u;
 
 fn mirror(at: i32, size: u32) -> i32 { return select(select(at, -at, at < 0), 2 * (i32(size) - 1) - at, at >= i32(size)); }
 
-// Row TAPS − 1 of Pascal's triangle over its sum.
-fn binomial(i: u32) -> f32 {
-  var value = 1.0;
-  for (var j = 0u; j < i; j++) { value = value * f32(TAPS - 1u - j) / f32(j + 1u); }
-  return value / exp2(f32(TAPS - 1u));
+// From one number of row TAPS − 1 of Pascal's triangle to the next; the first is 1, all together 2^(TAPS − 1).
+fn nextBinomial(value: f32, i: u32) -> f32 { return value * f32(TAPS - 1u - i) / f32(i + 1u); }
+
+// Four channels of x followed by the residual's.
+fn joined4(row: u32, c4: u32) -> vec4f {
+  if (X_CHANNELS % 4u == 0u) {
+    if (c4 < X_CHANNELS / 4u) { return readX(row, c4); }
+    return readResidual(row, c4 - X_CHANNELS / 4u);
+  }
+  var value = vec4f(0.0);
+  for (var i = 0u; i < 4u; i++) {
+    if (c4 * 4u + i < OUT_CHANNELS) { value[i] = joined(row, c4 * 4u + i); }
+  }
+  return value;
 }
 
 fn joined(row: u32, channel: u32) -> f32 {
@@ -196,20 +205,26 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid:
   let oy = (row / OUT_WIDTH) % OUT_HEIGHT;
   let image = row / (OUT_WIDTH * OUT_HEIGHT);
   var sum = vec4f(0.0);
+  var down = 1.0;
   for (var ky = 0u; ky < TAPS; ky++) {
     var iy = i32(oy * STRIDE + ky) - i32(TAPS / 2u);
     if (REFLECT) { iy = mirror(iy, IN_HEIGHT); }
-    if (iy < 0 || iy >= i32(IN_HEIGHT)) { continue; }
-    for (var kx = 0u; kx < TAPS; kx++) {
-      var ix = i32(ox * STRIDE + kx) - i32(TAPS / 2u);
-      if (REFLECT) { ix = mirror(ix, IN_WIDTH); }
-      if (ix < 0 || ix >= i32(IN_WIDTH)) { continue; }
-      let source = (image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix);
-      for (var i = 0u; i < 4u; i++) {
-        if (c4 * 4u + i < OUT_CHANNELS) { sum[i] += binomial(ky) * binomial(kx) * joined(source, c4 * 4u + i); }
+    if (iy >= 0 && iy < i32(IN_HEIGHT)) {
+      var line = vec4f(0.0);
+      var across = 1.0;
+      for (var kx = 0u; kx < TAPS; kx++) {
+        var ix = i32(ox * STRIDE + kx) - i32(TAPS / 2u);
+        if (REFLECT) { ix = mirror(ix, IN_WIDTH); }
+        if (ix >= 0 && ix < i32(IN_WIDTH)) {
+          line += across * joined4((image * IN_HEIGHT + u32(iy)) * IN_WIDTH + u32(ix), c4);
+        }
+        across = nextBinomial(across, kx);
       }
+      sum += down * line;
     }
+    down = nextBinomial(down, ky);
   }
+  sum /= exp2(2.0 * f32(TAPS - 1u));
   writeOut(row, c4, sum);
 }
 `;

@@ -11,7 +11,7 @@ import {
 } from '../forms.js';
 import {ADD, any, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
-import {makeWeight, sizeOf, valuesOf} from '../weights.js';
+import {makeWeight, sizeOf, valuesOf, type Weight} from '../weights.js';
 import {isNear} from './activations.js';
 import {type Rule, rule} from './rule.js';
 
@@ -55,19 +55,27 @@ function scaledBefore(form: ConvForm, {gain, offset}: AffineForm): ConvForm | un
   const channelOf = inputChannel(form, gain, offset);
   if (!channelOf) return undefined;
   const {channels} = form.stage;
-  const bias = new Float64Array(channels);
-  const shift = readChannels(offset);
-  valuesOf(Filter).forEach(
-    (value, i) => (bias[i % channels] = (bias[i % channels] ?? 0) + value * shift(channelOf(i))),
-  );
-  const added: PerChannel =
-    offset === 0 ? 0 : makeWeight(`${Filter.name}/bias`, [channels], Float32Array.from(bias));
+  const added = offset === 0 ? 0 : shiftOf(Filter, offset, {channels, channelOf});
   const total = plus(Bias ?? 0, added);
   const weights = {...form.weights, Filter: gain === 1 ? Filter : scaleFilter(Filter, gain, channelOf)};
   return withWeights(
     form,
     total === 0 ? weights : {...weights, Bias: toWeight(total, channels, `${Filter.name}/bias`)},
   );
+}
+
+/** What the offset of a convolution's input adds to its output: the filter's values times the offset, summed by output channel. */
+function shiftOf(
+  filter: Weight,
+  offset: PerChannel,
+  {channels, channelOf}: {readonly channels: number; readonly channelOf: (element: number) => number},
+): Weight {
+  const sums = new Float64Array(channels);
+  const shift = readChannels(offset);
+  valuesOf(filter).forEach((value, i) => {
+    sums[i % channels] = (sums[i % channels] ?? 0) + value * shift(channelOf(i));
+  });
+  return makeWeight(`${filter.name}/bias`, [channels], new Float32Array(sums));
 }
 
 /** Which input channel the i-th element of the filter multiplies; undefined where the inputs cannot be counted. */

@@ -100,7 +100,8 @@ function shuffleInFilter(match: Match, side: 'before' | 'behind'): Replacement |
 function withColumns(weight: Weight, order: readonly number[]): Weight {
   const values = valuesOf(weight);
   const width = order.length;
-  const moved = Float32Array.from(values, (_, i) => values[i - (i % width) + (order[i % width] ?? 0)] ?? 0);
+  const moved = new Float32Array(values.length);
+  for (let i = 0; i < moved.length; i++) moved[i] = values[i - (i % width) + (order[i % width] ?? 0)] ?? 0;
   return makeWeight(`${weight.name}/reordered`, weight.shape, moved);
 }
 

@@ -154,7 +154,8 @@ function dense(match: Match): Replacement | undefined {
 function turned(filter: Weight, rows: number, columns: number): Weight {
   if (filter.dtype !== 'float32') return filter;
   const values = valuesOf(filter);
-  const data = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)] ?? 0);
+  const data = new Float32Array(values.length);
+  for (let i = 0; i < data.length; i++) data[i] = values[(i % rows) * columns + Math.floor(i / rows)] ?? 0;
   return makeWeight(`${filter.name}/turned`, [columns, rows], data);
 }
 
