@@ -11,12 +11,13 @@ import {
   matmulIsLegal,
   MOST_WORKGROUPS,
   stockLimits,
+  threadsOf,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
 import {unroll} from '../kernels/webgpu/unroll.js';
 import {packByKernel} from '../kernels/webgpu/pack_weights.js';
 import {packOnDevice, packOnHost} from '../kernels/webgpu/weights.js';
-import {BLOCK_SPECS, type Stage, traceBlock} from '../ops/index.js';
+import {BLOCK_SPECS, type SpatialStage, type Stage, traceBlock} from '../ops/index.js';
 import {gateStage, pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
@@ -94,6 +95,20 @@ describe('WebGPU plans', () => {
       expect(dispatches[1]?.kernel).toBe(kernel);
     });
   }
+
+  it('give a depth-wise tile as many threads as the gate’s first layer wants, so that it makes that', () => {
+    const stages = [
+      spatialStage('spatial', {kernel: 5, group: 1, channels: 960, activation: 'swish'}),
+      gateStage(240),
+      pointwiseStage('project', 160),
+    ];
+    const limits = H200.limits;
+    const {dispatches} = lowerBlock({kind: 'BlockMBConv', stages}, [32, 7, 7, 960], tilingFor(limits));
+    expect(dispatches.map(({kernel}) => kernel).slice(0, 2)).toEqual(['depthwise.vector', 'gateExpand']);
+    const problem = {shape: [32, 7, 7, 960], stage: stages[0] as SpatialStage} as const;
+    expect(threadsOf(tilingFor(limits).depthwise(problem))).toBeLessThan(60);
+    expect(threadsOf(tilingFor(limits).depthwise({...problem, squeezed: 60}))).toBeGreaterThanOrEqual(60);
+  });
 
   it('explain a product that makes a gate by the product’s tile, the gate’s work counted', () => {
     const block = {kind: 'BlockMBConv', stages: gated(32, 8)};

@@ -172,6 +172,7 @@ export function depthwiseCandidates(
  * EfficientNet-B0 at batches 1 to 32, each dispatch behind others, 8 to 24 tiles each: within a quarter of the best of
  * them, 4 % on average. From 150,000 vectors of output on one row of seven for windows above 5×5 and 5×5 of stride 1; from 400,000 on 2×4 for
  * 3×3 of stride 1, in workgroups of four strips; 1×4 for all others.
+ * Where a gate wants more threads than such a tile has, twice the lanes: without them its first layer goes to one workgroup an image.
  */
 export function depthwiseTile(
   {shape, stage, squeezed = 0}: DepthwiseProblem,
