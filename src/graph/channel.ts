@@ -1,7 +1,7 @@
 /** Arithmetic on per-channel numbers: one for all channels, or a weight `[C]`. */
 import type {AffineForm, PerChannel} from './forms.js';
 import type {Shape} from './infer.js';
-import {makeWeight, sizeOf, valuesOf, type Weight, withShape} from './weights.js';
+import {makeWeight, sizeOf, valuesOf, viewOf, type Weight, withShape} from './weights.js';
 
 /** A constant that is broadcast over everything but the last axis of `x`, or undefined where it is not. */
 export function perChannel(weight: Weight, x: Shape | undefined): PerChannel | undefined {
@@ -56,17 +56,52 @@ export function plus(a: PerChannel, b: PerChannel): PerChannel {
 export const toWeight = (value: PerChannel, channels: number, name: string): Weight =>
   typeof value === 'number' ? makeWeight(name, [channels], new Float32Array(channels).fill(value)) : value;
 
-/** Multiplies a filter's values by a factor that depends on the element's position along its axes. */
+/** Which channel a filter's value belongs to: of its input or its output, by row and by output channel, `[…, channels]` as rows of channels. */
+export type ChannelOf = (row: number, column: number) => number;
+
+/** Calls `visit` with each value's index and channel. Loops over rows, as millions of values cost a division each otherwise. */
+function visitFilter(
+  length: number,
+  columns: number,
+  channelOf: ChannelOf,
+  visit: (index: number, channel: number, column: number) => void,
+): void {
+  for (let index = 0, row = 0; index < length; row++)
+    for (let column = 0; column < columns; column++, index++) visit(index, channelOf(row, column), column);
+}
+
+interface FilterChannels {
+  /** Of the output. */
+  readonly channels: number;
+  readonly channelOf: ChannelOf;
+}
+
+/** Multiplies a filter's values by a factor for each channel. */
 export function scaleFilter(
   filter: Weight,
   factor: PerChannel,
-  channelOf: (element: number) => number,
+  {channels, channelOf}: FilterChannels,
 ): Weight {
   const read = at(factor);
   // Not Float32Array.from with a function: it fills an array of numbers first, 30 times as slow for millions of them.
-  const values = new Float32Array(valuesOf(filter));
-  for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) * read(channelOf(i));
+  const values = new Float32Array(viewOf(filter));
+  visitFilter(values.length, channels, channelOf, (index, channel) => {
+    values[index] = (values[index] ?? 0) * read(channel);
+  });
   return makeWeight(filter.name, filter.shape, values);
 }
 
-export const readChannels = at;
+/** What an offset of a convolution's input adds to its output: the filter's values times the offset, summed by output channel. */
+export function filteredOffset(
+  filter: Weight,
+  offset: PerChannel,
+  {channels, channelOf}: FilterChannels,
+): Weight {
+  const read = at(offset);
+  const values = viewOf(filter);
+  const sums = new Float64Array(channels);
+  visitFilter(values.length, channels, channelOf, (index, channel, column) => {
+    sums[column] = (sums[column] ?? 0) + (values[index] ?? 0) * read(channel);
+  });
+  return makeWeight(`${filter.name}/bias`, [channels], new Float32Array(sums));
+}

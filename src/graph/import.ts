@@ -13,7 +13,7 @@ import {
   sourcesOf,
 } from './graph.js';
 import {ModelError} from './model_error.js';
-import {isNumeric, splitWeights, valuesOf, type Weight} from './weights.js';
+import {isNumeric, splitWeights, viewOf, type Weight} from './weights.js';
 
 export interface TensorEntry {
   readonly name: string;
@@ -118,7 +118,7 @@ function firstNaN(values: Float32Array | Int32Array): number {
 /** An infinity may be meant (a mask); a NaN poisons every output. */
 function checkFinite(weight: Weight): void {
   if (!isNumeric(weight) || weight.dtype !== 'float32') return;
-  const at = firstNaN(valuesOf(weight));
+  const at = firstNaN(viewOf(weight));
   if (at >= 0) {
     throw new ModelError(
       `The weight '${weight.name}' [${weight.shape.join(', ')}] has a NaN at element ${at}; train or convert the model again.`,

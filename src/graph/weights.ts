@@ -90,6 +90,13 @@ function stringBytes(entry: WeightEntry, count: number, data: Uint8Array, start:
   return at - start;
 }
 
+/** The loaded values, those of the weight itself where they are floats in place: not to be written to. */
+export function viewOf(weight: Weight): Float32Array | Int32Array {
+  const {dtype, quantization, bytes} = weight;
+  const isInPlace = dtype === 'float32' && !quantization && bytes.byteOffset % 4 === 0;
+  return isInPlace ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : valuesOf(weight);
+}
+
 /** The loaded values: dequantised, and bool as 0 and 1. Computed afresh: they may be large, and are rarely wanted twice. */
 export function valuesOf(weight: Weight): Float32Array | Int32Array {
   const {dtype, quantization, bytes} = weight;

@@ -1,6 +1,6 @@
 /** What belongs to a convolution goes into it: padding, batch norm, bias, activation. */
 import {activationOf, type Activation} from '../../../ops/index.js';
-import {plus, readChannels, scaleFilter, times, toWeight} from '../channel.js';
+import {type ChannelOf, filteredOffset, plus, scaleFilter, times, toWeight} from '../channel.js';
 import {
   type AffineForm,
   type ConvForm,
@@ -11,7 +11,7 @@ import {
 } from '../forms.js';
 import {ADD, any, type Match, op} from '../pattern.js';
 import type {Replacement} from '../overlay.js';
-import {makeWeight, sizeOf, valuesOf, type Weight} from '../weights.js';
+import {sizeOf} from '../weights.js';
 import {isNear} from './activations.js';
 import {type Rule, rule} from './rule.js';
 
@@ -42,7 +42,8 @@ function scaledAfter(form: ConvForm, {gain, offset}: AffineForm): ConvForm | und
   const {Filter, Bias} = form.weights;
   const {channels} = form.stage;
   if (!Filter) return undefined;
-  const filter = gain === 1 ? Filter : scaleFilter(Filter, gain, (element) => element % channels);
+  const filter =
+    gain === 1 ? Filter : scaleFilter(Filter, gain, {channels, channelOf: (_, column) => column});
   const bias = plus(times(gain, Bias ?? 0), offset);
   const biasWeight = bias === 0 ? undefined : toWeight(bias, channels, `${Filter.name}/bias`);
   return withWeights(form, {...form.weights, Filter: filter, ...(biasWeight ? {Bias: biasWeight} : {})});
@@ -55,42 +56,25 @@ function scaledBefore(form: ConvForm, {gain, offset}: AffineForm): ConvForm | un
   const channelOf = inputChannel(form, gain, offset);
   if (!channelOf) return undefined;
   const {channels} = form.stage;
-  const added = offset === 0 ? 0 : shiftOf(Filter, offset, {channels, channelOf});
+  const of = {channels, channelOf};
+  const added = offset === 0 ? 0 : filteredOffset(Filter, offset, of);
   const total = plus(Bias ?? 0, added);
-  const weights = {...form.weights, Filter: gain === 1 ? Filter : scaleFilter(Filter, gain, channelOf)};
+  const weights = {...form.weights, Filter: gain === 1 ? Filter : scaleFilter(Filter, gain, of)};
   return withWeights(
     form,
     total === 0 ? weights : {...weights, Bias: toWeight(total, channels, `${Filter.name}/bias`)},
   );
 }
 
-/** What the offset of a convolution's input adds to its output: the filter's values times the offset, summed by output channel. */
-function shiftOf(
-  filter: Weight,
-  offset: PerChannel,
-  {channels, channelOf}: {readonly channels: number; readonly channelOf: (element: number) => number},
-): Weight {
-  const sums = new Float64Array(channels);
-  const shift = readChannels(offset);
-  valuesOf(filter).forEach((value, i) => {
-    sums[i % channels] = (sums[i % channels] ?? 0) + value * shift(channelOf(i));
-  });
-  return makeWeight(`${filter.name}/bias`, [channels], new Float32Array(sums));
-}
-
-/** Which input channel the i-th element of the filter multiplies; undefined where the inputs cannot be counted. */
-function inputChannel(
-  form: ConvForm,
-  gain: PerChannel,
-  offset: PerChannel,
-): ((element: number) => number) | undefined {
+/** Which input channel a value of the filter multiplies; undefined where the inputs cannot be counted. */
+function inputChannel(form: ConvForm, gain: PerChannel, offset: PerChannel): ChannelOf | undefined {
   const {channels} = form.stage;
   const inputs = [gain, offset].find((value) => typeof value !== 'number');
-  if (form.op === 'pointwise') return (i) => Math.floor(i / channels);
+  if (form.op === 'pointwise') return (row) => row;
   if (!inputs) return () => 0;
   const {group} = form.stage;
   const each = (channels * group) / sizeOf(inputs.shape); // Output channels a group.
-  return (i) => Math.floor((i % channels) / each) * group + (Math.floor(i / channels) % group);
+  return (row, column) => Math.floor(column / each) * group + (row % group);
 }
 
 function activationOfCurve(curve: Curve): Activation | undefined {
