@@ -4,6 +4,7 @@ import {layers, sequential} from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
 import {halfBits, halfValue} from '../kernels/float16.js';
 import {WeightPacker} from '../kernels/plan.js';
+import {BackendAccess} from '../kernels/webgpu/backend_access.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
   fitTile,
@@ -15,6 +16,7 @@ import {
 import {stockLimits, tilingFor} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {pointwiseStage, residualStage, spatialStage} from '../ops/stages/make.js';
+import {restartBackend} from '../src/capture/recovery.js';
 import {fuse} from '../src/index.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
@@ -161,6 +163,7 @@ describe('subgroup matrices', () => {
 onBackend('webgpu', "fuse with precision 'f16'", () => {
   it('where there is no f16, runs in f32 and says so once', async () => {
     if (halfFeaturesOf((tf.backend() as WebGPUBackend).device)) pending('this device has f16');
+    await restartBackend(new BackendAccess(tf.backend())); // A device of which no other spec was told.
     const model = sequential({
       layers: [
         layers.depthwiseConv2d({inputShape: [8, 8, 8], kernelSize: 3, padding: 'same', activation: 'relu6'}),

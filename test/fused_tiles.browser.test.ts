@@ -73,9 +73,14 @@ onBackend('webgpu', 'fused runs of stages equal the reference', () => {
           feedForward: (problem) => pick(feedForwardCandidates(problem, limitsOf(device)), 5 * index),
           depthwiseProject: (problem) => pick(depthwiseProjectCandidates(problem, limitsOf(device)), 5 * index), // prettier-ignore
         });
-        const expanded = await compare({kind: spec.kind, stages}, input, {
-          expandDepthwise: (problem) => pick(expandRowsCandidates(problem, limitsOf(device)), 5 * index),
-        });
+        // expand_tiles has its tiles of every kind; here are some of the endings.
+        const expanded =
+          index % 4 === 1
+            ? await compare({kind: spec.kind, stages}, input, {
+                expandDepthwise: (problem) =>
+                  pick(expandRowsCandidates(problem, limitsOf(device)), 5 * index),
+              })
+            : [];
         for (const kernel of [...kernels, ...expanded]) seen.set(kernel, (seen.get(kernel) ?? 0) + 1);
       }
     });
