@@ -13,6 +13,7 @@ export interface ReplayedDispatch extends Recorded {
 /** The dispatches of one prediction, in order. */
 export function dispatchesOf(device: GPUDevice, replay: Capture, predict: () => void): ReplayedDispatch[] {
   const found: ReplayedDispatch[] = [];
+  const hook = Object.getOwnPropertyDescriptor(device, 'createCommandEncoder'); // Of whoever else observes the device.
   const original = device.createCommandEncoder.bind(device);
   device.createCommandEncoder = (descriptor) => {
     const encoder = original(descriptor);
@@ -23,7 +24,8 @@ export function dispatchesOf(device: GPUDevice, replay: Capture, predict: () => 
   try {
     predict();
   } finally {
-    device.createCommandEncoder = original;
+    if (hook) Object.defineProperty(device, 'createCommandEncoder', hook);
+    else Reflect.deleteProperty(device, 'createCommandEncoder');
   }
   if (found.length !== replay.dispatches)
     throw new Error(`The replay has ${replay.dispatches} dispatches, but ${found.length} were seen.`);

@@ -96,7 +96,9 @@ onBackend('webgpu', 'Dispatches of a replay', () => {
     const replay = await fused.capture([x]);
     const predict = (): void => tf.dispose(replay.predict([x]));
     predict();
+    const encoder = Object.getOwnPropertyDescriptor(device, 'createCommandEncoder');
     replayed = dispatchesOf(device, replay, predict);
+    expect(Object.getOwnPropertyDescriptor(device, 'createCommandEncoder')).toEqual(encoder);
     replay.dispose();
     fused.dispose();
     x.dispose();
