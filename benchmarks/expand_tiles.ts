@@ -24,7 +24,7 @@ import {apartMicroseconds, tilingFor} from '../kernels/webgpu/tiling.js';
 import {packOnHost} from '../kernels/webgpu/weights.js';
 import {type Block, type Shape4D, traceBlock} from '../ops/index.js';
 import {NETWORKS} from './networks.js';
-import {drawn, openBench} from './tile_bench.js';
+import {drawn, openBench, outputOf} from './tile_bench.js';
 import type {Recorded} from './timing.js';
 
 const {values} = parseArgs({
@@ -106,23 +106,11 @@ async function mapOf(plan: Plan, buffers: Copies, cache: PipelineCache): Promise
   const own = ownOf(plan);
   const out = buffers.get(plan, own.at(-1)?.buffers['out'] ?? 'out');
   const size = own.at(-1)?.buffers['out'] ? out.size : 0;
-  const staging = device.createBuffer({size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ});
   const encoder = device.createCommandEncoder();
-  encoder.clearBuffer(out);
-  const pass = encoder.beginComputePass();
-  for (const dispatch of own) {
-    const {pipeline, bindGroup, workgroups} = recorded(plan, dispatch, buffers, cache);
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(...workgroups);
-  }
-  pass.end();
-  encoder.copyBufferToBuffer(out, 0, staging, 0, size);
+  encoder.clearBuffer(out); // What another tile left would hide what this one does not write.
   device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const result = new Float32Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return result;
+  const sequence = own.map((dispatch) => recorded(plan, dispatch, buffers, cache));
+  return outputOf(device, sequence, out, size);
 }
 
 /** The largest difference of the first `length`, over the largest value; infinite where one is no number. */

@@ -63,13 +63,18 @@ onBackend('webgpu', 'capture', () => {
 
   it('replays a net with the same bits over changing inputs', async () => {
     const {run, weights} = smallNet(make);
+    const copies = await Promise.all(weights.map(async (one) => tf.tensor(await one.data(), one.shape)));
     captured = await capture(run, {shape: SHAPE, dtype: 'float32'});
     expect(captured.mode).toBe('replay');
     expect(captured.reason).toBeUndefined();
     expect(captured.outputs).toEqual([{name: 'output', shape: SHAPE, dtype: 'float32'}]);
     const inputs = [make(SHAPE), make(SHAPE, 10), make(SHAPE, 0.1)];
     await expectReplayEquals(captured, (x) => [run(x)], inputs);
-    tf.dispose([weights, inputs]);
+    // The weights came to the GPU while it recorded; these of the same values did not.
+    const left = [...copies];
+    const other = smallNet(() => left.shift() as tf.Tensor);
+    await expectReplayEquals(captured, (x) => [other.run(x)], inputs);
+    tf.dispose([weights, copies, inputs]);
   });
 
   it('takes tensors on the GPU or not, arrays, and GPUBuffers', async () => {
