@@ -5,6 +5,7 @@ import {BackendAccess, missingFields} from '../kernels/webgpu/backend_access.js'
 import {isSoftware} from '../kernels/webgpu/compile.js';
 import {plansOf} from '../kernels/webgpu/index.js';
 import {compileAhead} from './compile_ahead.js';
+import {keepBusy} from './keep_busy.js';
 import {latestTensorId} from './own_tensors.js';
 
 export interface WarmupOptions {
@@ -22,10 +23,11 @@ export interface Warmable {
 }
 
 /**
- * A GPU idles while its pipelines compile, and its clock is low then: of an H200 for some tenths of a second of work, in which predictions
- * took up to 5.7 times as long as later (benchmarks/NOTES.md).
+ * Milliseconds of predictions behind compiling, and of work in all. The clock of a GPU that has idled falls to a sixth on an H200 and takes
+ * up to a second of work to rise, in which predictions took up to 5.7 times as long as later (benchmarks/NOTES.md).
  */
-const BUSY_MS = 400;
+const PREDICTING_MS = 400;
+const WORKING_MS = 1200;
 
 export async function warmUp(
   model: Warmable,
@@ -39,11 +41,17 @@ export async function warmUp(
       tf.getBackend() === 'webgpu' && missingFields(backend).length === 0
         ? new BackendAccess(backend)
         : undefined;
-    if (access) await compileAhead(access, () => void model.predict(feeds), onProgress);
-    const busyMs = access && !isSoftware(access.device) ? BUSY_MS : 0;
+    const isGPU = access !== undefined && !isSoftware(access.device);
     const start = performance.now();
+    const rest = isGPU ? keepBusy(access.device) : undefined;
+    try {
+      if (access) await compileAhead(access, () => void model.predict(feeds), onProgress);
+    } finally {
+      await rest?.();
+    }
+    const end = isGPU ? Math.max(start + WORKING_MS, performance.now() + PREDICTING_MS) : 0;
     do await predictOnce(model, feeds);
-    while (performance.now() - start < busyMs);
+    while (performance.now() < end);
   } finally {
     if (inputs === undefined) tf.dispose(feeds);
   }

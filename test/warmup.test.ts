@@ -3,6 +3,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {layers, sequential} from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse, type FusedModel} from '../src/index.js';
+import {keepBusy} from '../src/keep_busy.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {measureMemory} from './support/expect_no_leak.js';
@@ -73,6 +74,22 @@ onBackend('webgpu', 'warmup', () => {
     await expectClose(after, expected, {tolerance: 0});
     tf.dispose([x, before, after]);
     fused.dispose();
+  });
+
+  it('keeps the GPU at work from its first submit until it is told to stop', async () => {
+    const {queue} = device();
+    const submit = spyOn(queue, 'submit').and.callThrough();
+    const create = spyOn(device(), 'createBuffer').and.callThrough();
+    device().pushErrorScope('validation');
+    const rest = keepBusy(device());
+    while (submit.calls.count() < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    const destroy = spyOn(create.calls.first().returnValue, 'destroy').and.callThrough();
+    await rest();
+    expect(await device().popErrorScope()).toBeNull();
+    expect(destroy).toHaveBeenCalledTimes(1);
+    const submits = submit.calls.count();
+    await queue.onSubmittedWorkDone();
+    expect(submit.calls.count()).toBe(submits);
   });
 
   it('asks for inputs where the model leaves their size open', async () => {
