@@ -10,16 +10,13 @@ import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {blockKey} from '../kernels/webgpu/choices.js';
 import {PipelineCache} from '../kernels/webgpu/compile.js';
 import {limitsOf, planFor, tunedOf} from '../kernels/webgpu/index.js';
 import {H200} from '../kernels/webgpu/device_model.js';
-import {buildGraphModel, findArchitecture, makeNetwork} from '../models/index.js';
-import {convert} from '../src/convert/convert.js';
-import {fusedBlocks} from '../src/graph/index.js';
 import {readTuned, useNodeWebGPU, writeTuned} from '../src/node.js';
 import {GpuClock} from '../src/tune/gpu_clock.js';
 import {timeBlock, tunePlans} from '../src/tune/tune.js';
+import {blocksOf} from './network_blocks.js';
 import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
 import {EXACT_TIMESTAMPS} from './timing.js';
 
@@ -57,21 +54,6 @@ interface Row {
   readonly plan: string;
   readonly planMicroseconds: number;
   readonly opsMicroseconds: number;
-}
-
-/** The distinct blocks that `fuse` finds in an architecture. */
-async function blocksOfArchitecture(name: string): Promise<readonly NetworkBlock[]> {
-  const network = makeNetwork(findArchitecture(name));
-  const zeros = ({shape}: {shape: readonly number[]}): Float32Array =>
-    new Float32Array(shape.reduce((a, b) => a * b, 1));
-  const {artifacts} = convert(await buildGraphModel(network, zeros, {size: 224}));
-  const distinct = new Map<string, NetworkBlock>();
-  for (const {name: at, block, input} of fusedBlocks(artifacts)) {
-    const key = blockKey(block, input);
-    const known = distinct.get(key);
-    distinct.set(key, {name: known?.name ?? at, block, input, count: (known?.count ?? 0) + 1});
-  }
-  return [...distinct.values()];
 }
 
 const ms = (microseconds: number): string => (microseconds / 1000).toFixed(3);
@@ -116,7 +98,7 @@ async function measure(network: string, blocks: readonly NetworkBlock[], batch: 
 console.log(JSON.stringify({adapter, timer: clock.timer}));
 const rows: Row[] = [];
 for (const network of values.networks.split(',')) {
-  const blocks = NETWORKS[network] ?? (await blocksOfArchitecture(network));
+  const blocks = await blocksOf(network);
   for (const batch of values.batches.split(',').map(Number))
     rows.push(...(await measure(network, blocks, batch)));
 }

@@ -29,7 +29,7 @@ TURNS = 4
 FEWEST_DIRECT = 32  # channels
 FEWEST = 4  # products of a tile that is rated
 RESULTS = 'benchmarks/results/h200_'
-FILES = [RESULTS + name for name in ('product_tiles.json', 'product_tiles_cold.json', 'product_tiles_between.json', 'matmul.json')]
+FILES = [RESULTS + name for name in ('product_tiles.json', 'product_tiles_cold.json', 'product_tiles_between.json', 'product_tiles_others.json', 'matmul.json')]
 
 
 def read(content):
@@ -61,9 +61,11 @@ def shape(problem, tile, parts):
 
 def estimate(rates, slots, workgroups, steps, memory):
     latency, work, fixed, overhead = rates
-    waiting = math.ceil(workgroups / (PROCESSORS * slots)) * (steps * latency + fixed)
-    working = math.ceil(workgroups / PROCESSORS) * (steps * work + overhead)
-    return LAUNCH + max(waiting, working, memory)
+    waiting = steps * latency + fixed
+    working = steps * work + overhead
+    full, rest = divmod(math.ceil(workgroups / PROCESSORS), slots)
+    together = lambda count: math.hypot(count * working, waiting)  # noqa: E731
+    return LAUNCH + max(full * together(slots) + (together(rest) if rest else 0), memory)
 
 
 def fit(rows, start=None):

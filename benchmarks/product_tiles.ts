@@ -27,7 +27,8 @@ import {
 } from '../kernels/webgpu/tiling.js';
 import type {Block} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
-import {atBatch, type NetworkBlock, NETWORKS} from './networks.js';
+import {blocksOf} from './network_blocks.js';
+import {atBatch, type NetworkBlock} from './networks.js';
 import {openBench, outputOf} from './tile_bench.js';
 import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
@@ -236,8 +237,9 @@ const rows: Row[] = [];
 const seen = new Set<string>();
 const began = performance.now();
 for (const network of values.networks.split(',')) {
+  const blocks = await blocksOf(network);
   for (const batch of values.batches.split(',').map(Number)) {
-    for (const one of NETWORKS[network] ?? []) {
+    for (const one of blocks) {
       const block = {...one, input: atBatch(one.input, batch)};
       for (const product of planWith(block).dispatches.filter(isProduct)) {
         const posed = posedBy(product);

@@ -29,12 +29,12 @@ export interface MatmulProblem {
 }
 
 /**
- * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side: each takes `latency` a step
- * along K and `fixed` besides, however few there are; when there are many, the processor spends `work` on each step and
- * `overhead` on each workgroup. Fitted by benchmarks/fit_tiles.py on an H200 to products as they stand in the blocks of EfficientNet-B0,
- * MobileNetV2 and ConvNeXt-T at batches 1 to 32, 55 alone and 89 behind other kernels, and for tiles of more than 2048 outputs
- * to 155 bare ones at batches 1 to 128: mean error of a tile 5 to 18 %, and the tile of least estimate is on average 3, 5, 8 and
- * 5 % slower than the best measured (NOTES.md says by what). Elsewhere only their ratios count.
+ * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side, and each waits `latency` a step
+ * along K and `fixed` besides; the processor spends `work` on each step and `overhead` on each workgroup. Together they take the root of
+ * the sum of both squares. Fitted by benchmarks/fit_tiles.py on an H200 to products as they stand in the blocks of seven networks at
+ * batches 1 to 128, 55 alone and 168 behind other kernels, and for tiles of more than 2048 outputs to 155 bare ones: mean error of a
+ * tile 4 to 15 %, and the tile of least estimate is on average 1.6, 2.7 to 4.7 and 1.8 % slower than the best measured of these
+ * (NOTES.md says by what). Elsewhere only their ratios count.
  */
 export interface RatedTile extends MatmulTile {
   readonly slots: number;
@@ -71,31 +71,31 @@ const rated = (
 const direct = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), DIRECT: true});
 
 export const MATMUL_TILES: readonly RatedTile[] = [
-  rated([64, 128, 16, 8, 8, 1], 2, [0.99, 0.8], [2.71, 1.06]),
-  rated([128, 40, 16, 8, 4, 1], 2, [0.878, 0.677], [1.33, 0.753]),
-  rated([64, 96, 16, 8, 4, 1], 2, [0.907, 0.682], [1.04, 0.594]),
-  rated([64, 80, 16, 8, 4, 1], 2, [0.913, 0.608], [0.884, 0.435]),
-  rated([64, 64, 16, 8, 4, 1], 2, [0.628, 0.432], [0.828, 0.368]),
-  rated([64, 48, 16, 8, 4, 1], 2, [0.61, 0.406], [0.875, 0.299]),
-  rated([64, 32, 16, 8, 4, 1], 4, [0.79, 0.26], [0.329, 0.401]),
-  rated([64, 16, 16, 8, 4, 1], 8, [0.905, 0.178], [0.795, 0.431]),
-  rated([32, 64, 16, 8, 4, 2], 3, [0.882, 0.478], [0.4, 1]),
-  rated([32, 64, 16, 8, 4, 1], 5, [0.773, 0.241], [0.29, 0.287]),
-  rated([32, 32, 32, 4, 4, 2], 2, [0.875, 0.74], [0.677, 0.719]),
-  rated([32, 32, 16, 4, 4, 1], 3, [0.312, 0.217], [0.728, 0.0166]),
-  rated([16, 64, 32, 4, 4, 4], 1, [1.41, 1.45], [1, 1.42]),
-  rated([16, 32, 32, 4, 4, 4], 1, [1.07, 0.0457], [0.65, 0.3]),
-  rated([16, 32, 16, 4, 4, 8], 1, [0.952, 0.903], [1.22, 0.3]),
-  rated([16, 16, 32, 4, 4, 8], 1, [1.36, 0.183], [0.947, 0.3]),
-  direct([16, 16, 24, 4, 4, 16], 2, [1.81, 1.55], [0.589, 0.272]),
-  direct([32, 32, 8, 4, 4, 4], 2, [0.649, 0.457], [0.207, 0.0946]),
-  direct([32, 16, 16, 4, 4, 8], 2, [1.22, 0.993], [0.609, 0.297]),
-  direct([16, 32, 16, 4, 4, 8], 2, [1.15, 0.873], [0.522, 0.241]),
-  direct([16, 32, 8, 4, 4, 8], 2, [0.622, 0.428], [0.393, 0.181]),
-  direct([8, 32, 16, 4, 4, 16], 2, [1.15, 0.889], [0.524, 0.254]),
-  direct([8, 32, 8, 2, 4, 8], 5, [0.697, 0.281], [0.579, 0.0832]),
-  direct([8, 16, 16, 4, 4, 32], 2, [1.38, 1.13], [0.666, 0.274]),
-  direct([4, 16, 16, 4, 4, 64], 3, [0.516, 1.21], [1.56, 0.396]),
+  rated([64, 128, 16, 8, 8, 1], 3, [0.713, 0.737], [2.93, 0.873]),
+  rated([128, 40, 16, 8, 4, 1], 3, [0.577, 0.64], [2.07, 0.475]),
+  rated([64, 96, 16, 8, 4, 1], 3, [0.571, 0.648], [1.79, 0.364]),
+  rated([64, 80, 16, 8, 4, 1], 4, [0.731, 0.546], [1.39, 0.329]),
+  rated([64, 64, 16, 8, 4, 1], 5, [0.452, 0.408], [1.36, 0.307]),
+  rated([64, 48, 16, 8, 4, 1], 5, [0.499, 0.363], [1.78, 0.207]),
+  rated([64, 32, 16, 8, 4, 1], 8, [0.603, 0.226], [0.636, 0.393]),
+  rated([64, 16, 16, 8, 4, 1], 8, [0.762, 0.114], [0.199, 0.539]),
+  rated([32, 64, 16, 8, 4, 2], 3, [0.732, 0.378], [0.151, 1.18]),
+  rated([32, 64, 16, 8, 4, 1], 8, [0.593, 0.206], [0.633, 0.296]),
+  rated([32, 32, 32, 4, 4, 2], 2, [0.548, 0.661], [0.31, 0.819]),
+  rated([32, 32, 16, 4, 4, 1], 6, [0.415, 0.148], [0.0962, 0.0807]),
+  rated([16, 64, 32, 4, 4, 4], 1, [1.47, 0], [1.42, 0.306]),
+  rated([16, 32, 32, 4, 4, 4], 1, [1.06, 0], [0.692, 0.305]),
+  rated([16, 32, 16, 4, 4, 8], 1, [0.922, 0.238], [1.18, 0.303]),
+  rated([16, 16, 32, 4, 4, 8], 1, [0.00136, 1.46], [1.57, 0.305]),
+  direct([16, 16, 24, 4, 4, 16], 3, [1.13, 1.46], [0.599, 0.224]),
+  direct([32, 32, 8, 4, 4, 4], 5, [0.548, 0.391], [0.134, 0.143]),
+  direct([32, 16, 16, 4, 4, 8], 5, [0.764, 0.945], [0.762, 0.261]),
+  direct([16, 32, 16, 4, 4, 8], 5, [0.765, 0.841], [0.702, 0.188]),
+  direct([16, 32, 8, 4, 4, 8], 6, [0.515, 0.384], [0.255, 0.214]),
+  direct([8, 32, 16, 4, 4, 16], 3, [0.588, 0.912], [0.92, 0.0775]),
+  direct([8, 32, 8, 2, 4, 8], 5, [0.708, 0.216], [0.0895, 0.109]),
+  direct([8, 16, 16, 4, 4, 32], 3, [1.06, 1], [0.623, 0.226]),
+  direct([4, 16, 16, 4, 4, 64], 8, [1.72, 1.02], [0.447, 0.448]),
 ];
 
 export const FLOAT_BYTES = 4;
@@ -136,9 +136,13 @@ export function processorMicroseconds(
   const steps = t.DIRECT
     ? Math.max(k, FEWEST_DIRECT) / (t.TILE_K * t.SPLIT_K)
     : divideUp(divideUp(k, t.TILE_K), t.SPLIT_K * t.PARTS);
-  const latency = divideUp(workgroups, processors * t.slots) * (steps * t.latency + t.fixed);
-  const work = divideUp(workgroups, processors) * (steps * t.work + t.overhead);
-  return Math.max(latency, work);
+  const wait = steps * t.latency + t.fixed;
+  const work = steps * t.work + t.overhead;
+  // What runs side by side hides each other's waiting the better the more there is.
+  const together = (count: number): number => Math.hypot(count * work, wait);
+  const each = divideUp(workgroups, processors);
+  const rest = each % t.slots;
+  return Math.floor(each / t.slots) * together(t.slots) + (rest > 0 ? together(rest) : 0);
 }
 
 /** Microseconds of the dispatch that adds the sums of PARTS workgroups a tile. */
