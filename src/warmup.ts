@@ -5,7 +5,6 @@ import {BackendAccess, missingFields} from '../kernels/webgpu/backend_access.js'
 import {isSoftware} from '../kernels/webgpu/compile.js';
 import {plansOf} from '../kernels/webgpu/index.js';
 import {compileAhead} from './compile_ahead.js';
-import {keepBusy} from './keep_busy.js';
 import {latestTensorId} from './own_tensors.js';
 
 export interface WarmupOptions {
@@ -23,11 +22,11 @@ export interface Warmable {
 }
 
 /**
- * Milliseconds of predictions behind compiling, and of work in all. The clock of a GPU that has idled falls to a sixth on an H200 and takes
- * up to a second of work to rise, in which predictions took up to 5.7 times as long as later (benchmarks/NOTES.md).
+ * Milliseconds of predictions at most, and how many must be steady before. A GPU that a heavy load comes upon may slow down first: an H200's clock
+ * fell from 1980 to 345 MHz for 0.6 to 0.95 s, in which predictions took up to 5.7 times as long as later (benchmarks/NOTES.md).
  */
-const PREDICTING_MS = 400;
-const WORKING_MS = 1200;
+const LONGEST_MS = 1500;
+const STEADY = 5;
 
 export async function warmUp(
   model: Warmable,
@@ -41,27 +40,41 @@ export async function warmUp(
       tf.getBackend() === 'webgpu' && missingFields(backend).length === 0
         ? new BackendAccess(backend)
         : undefined;
-    const isGPU = access !== undefined && !isSoftware(access.device);
-    const start = performance.now();
-    const rest = isGPU ? keepBusy(access.device) : undefined;
-    try {
-      if (access) await compileAhead(access, () => void model.predict(feeds), onProgress);
-    } finally {
-      await rest?.();
-    }
-    const end = isGPU ? Math.max(start + WORKING_MS, performance.now() + PREDICTING_MS) : 0;
-    do await predictOnce(model, feeds);
-    while (performance.now() < end);
+    if (access) await compileAhead(access, () => void model.predict(feeds), onProgress);
+    await predictOnce(model, feeds); // uploads weights
+    if (access && !isSoftware(access.device)) await untilSteady(() => predictOnce(model, feeds));
   } finally {
     if (inputs === undefined) tf.dispose(feeds);
   }
 }
 
-async function predictOnce(model: Warmable, feeds: Values): Promise<void> {
+interface Timing {
+  /** Milliseconds of JavaScript, and from its end to the results. */
+  readonly encoding: number;
+  readonly waiting: number;
+}
+
+/** Predicts until JavaScript takes longer than what it waits for, or the GPU has slowed down and sped up again; or for LONGEST_MS. */
+export async function untilSteady(predict: () => Promise<Timing>): Promise<void> {
+  const end = performance.now() + LONGEST_MS;
+  let [slowest, before, steady] = [0, 0, 0];
+  while (steady < STEADY && performance.now() < end) {
+    const {encoding, waiting} = await predict();
+    slowest = Math.max(slowest, Math.min(before, waiting)); // One alone waited for something else.
+    before = waiting;
+    steady = waiting < encoding || 2 * waiting < slowest ? steady + 1 : 0;
+  }
+}
+
+async function predictOnce(model: Warmable, feeds: Values): Promise<Timing> {
   const last = latestTensorId();
+  const start = performance.now();
   const results = tensorsOf(await predictEither(model, feeds));
+  const encoded = performance.now();
   await Promise.all(results.map((tensor) => tensor.data()));
+  const end = performance.now();
   tf.dispose(results.filter(({id}) => id > last)); // constants among the outputs are the model's own
+  return {encoding: encoded - start, waiting: end - encoded};
 }
 
 /** The plans of all blocks, in the order they run. @throws as predict. */

@@ -3,7 +3,7 @@ import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import {layers, sequential} from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
 import {fuse, type FusedModel} from '../src/index.js';
-import {keepBusy} from '../src/keep_busy.js';
+import {untilSteady} from '../src/warmup.js';
 import {onBackend} from './support/environment.js';
 import {expectClose} from './support/expect_close.js';
 import {measureMemory} from './support/expect_no_leak.js';
@@ -76,22 +76,6 @@ onBackend('webgpu', 'warmup', () => {
     fused.dispose();
   });
 
-  it('keeps the GPU at work from its first submit until it is told to stop', async () => {
-    const {queue} = device();
-    const submit = spyOn(queue, 'submit').and.callThrough();
-    const create = spyOn(device(), 'createBuffer').and.callThrough();
-    device().pushErrorScope('validation');
-    const rest = keepBusy(device());
-    while (submit.calls.count() < 3) await new Promise((resolve) => setTimeout(resolve, 1));
-    const destroy = spyOn(create.calls.first().returnValue, 'destroy').and.callThrough();
-    await rest();
-    expect(await device().popErrorScope()).toBeNull();
-    expect(destroy).toHaveBeenCalledTimes(1);
-    const submits = submit.calls.count();
-    await queue.onSubmittedWorkDone();
-    expect(submit.calls.count()).toBe(submits);
-  });
-
   it('asks for inputs where the model leaves their size open', async () => {
     const fused = await smallModel([null, null, 4]);
     await expectAsync(fused.warmup()).toBeRejectedWithError(/pass inputs of the size you will feed/);
@@ -99,5 +83,36 @@ onBackend('webgpu', 'warmup', () => {
     await fused.warmup(x);
     x.dispose();
     fused.dispose();
+  });
+});
+
+describe('untilSteady', () => {
+  const made = async (waitings: readonly number[]): Promise<number> => {
+    let count = 0;
+    await untilSteady(() => Promise.resolve({encoding: 2, waiting: waitings[count++] ?? NaN}));
+    return count;
+  };
+
+  it('needs five predictions where JavaScript takes longest', async () => {
+    expect(await made([1, 1, 1, 1, 1])).toBe(5);
+  });
+
+  it('goes on through a slow spell until five were fast again', async () => {
+    expect(await made([3, 3, 15, 15, 14, 3, 9, 3, 3, 3, 3, 3])).toBe(12);
+  });
+
+  it('does not take one slow prediction for a spell', async () => {
+    expect(await made([3, 3, 90, 3, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1])).toBe(14);
+  });
+
+  it('ends a GPU-bound one that never changes after 1.5 s', async () => {
+    const clock = spyOn(performance, 'now').and.returnValues(0, 1, 2, 1499, 1500);
+    let count = 0;
+    await untilSteady(() => {
+      count++;
+      return Promise.resolve({encoding: 2, waiting: 10});
+    });
+    expect(count).toBe(3);
+    expect(clock).toHaveBeenCalledTimes(5);
   });
 });
