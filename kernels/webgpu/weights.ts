@@ -110,15 +110,30 @@ function fillSection(
     if (filter) fillTransformed(filter, into, section, scaleOf);
     return;
   }
+  if (!filter) return;
+  const isSummed = value.form === 'columnsums';
   for (let tap = 0; tap < taps; tap++) {
     for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < columns; c++) {
-        const element = (filter?.[(tap * rows + r) * columns + c] ?? 0) * (rowScale?.[r] ?? 1) * scaleOf(c);
-        const at = value.form === 'columnsums' ? c : (tap * rowStride + r) * stride + c;
-        into[at] = (into[at] ?? 0) + element;
-      }
+      const from = (tap * rows + r) * columns;
+      const at = isSummed ? 0 : (tap * rowStride + r) * stride;
+      const row = filter.subarray(from, from + columns);
+      if (!isSummed && !rowScale && !columnScale) into.set(row, at);
+      else addScaled(row, into.subarray(at, at + columns), rowScale?.[r] ?? 1, columnScale);
     }
   }
+}
+
+/** Row by row and without functions in between: filters have millions of values, and the first prediction waits for them. */
+function addScaled(
+  row: Float32Array,
+  into: Float32Array,
+  rowScale: number,
+  columnScale: Float32Array | undefined,
+): void {
+  if (columnScale)
+    for (let c = 0; c < row.length; c++)
+      into[c] = (into[c] ?? 0) + (row[c] ?? 0) * rowScale * (columnScale[c] ?? 1);
+  else for (let c = 0; c < row.length; c++) into[c] = (into[c] ?? 0) + (row[c] ?? 0) * rowScale;
 }
 
 /** The same by stock ops, for weights that live on the GPU. @throws where the layout has f16 in it. */

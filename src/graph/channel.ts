@@ -56,19 +56,11 @@ export function plus(a: PerChannel, b: PerChannel): PerChannel {
 export const toWeight = (value: PerChannel, channels: number, name: string): Weight =>
   typeof value === 'number' ? makeWeight(name, [channels], new Float32Array(channels).fill(value)) : value;
 
-/** Which channel a filter's value belongs to: of its input or its output, by row and by output channel, `[…, channels]` as rows of channels. */
-export type ChannelOf = (row: number, column: number) => number;
-
-/** Calls `visit` with each value's index and channel. Loops over rows, as millions of values cost a division each otherwise. */
-function visitFilter(
-  length: number,
-  columns: number,
-  channelOf: ChannelOf,
-  visit: (index: number, channel: number, column: number) => void,
-): void {
-  for (let index = 0, row = 0; index < length; row++)
-    for (let column = 0; column < columns; column++, index++) visit(index, channelOf(row, column), column);
-}
+/**
+ * Which channels the values of a filter's row belong to, of its input or its output: one for all, or one for each output channel. Rows are those
+ * of `[…, channels]`.
+ */
+export type ChannelOf = (row: number) => number | Int32Array;
 
 interface FilterChannels {
   /** Of the output. */
@@ -76,32 +68,50 @@ interface FilterChannels {
   readonly channelOf: ChannelOf;
 }
 
-/** Multiplies a filter's values by a factor for each channel. */
-export function scaleFilter(
-  filter: Weight,
-  factor: PerChannel,
+/** The per-channel numbers of a row's values: one for all, or one for each output channel. */
+function rowNumbers(
+  value: PerChannel,
   {channels, channelOf}: FilterChannels,
-): Weight {
-  const read = at(factor);
+): (row: number) => number | Float32Array {
+  if (typeof value === 'number') return () => value;
+  const numbers = valuesOf(value);
+  const line = new Float32Array(channels);
+  let told: Int32Array | undefined;
+  return (row) => {
+    const channel = channelOf(row);
+    if (typeof channel === 'number') return numbers[channel] ?? 0;
+    if (channel !== told) for (let c = 0; c < channels; c++) line[c] = numbers[channel[c] ?? 0] ?? 0;
+    told = channel;
+    return line;
+  };
+}
+
+// Both loop over the values in place, as a call or a division for each of millions costs more than the rest.
+
+/** Multiplies a filter's values by a factor for each channel. */
+export function scaleFilter(filter: Weight, factor: PerChannel, of: FilterChannels): Weight {
+  const factorsOf = rowNumbers(factor, of);
   // Not Float32Array.from with a function: it fills an array of numbers first, 30 times as slow for millions of them.
   const values = new Float32Array(viewOf(filter));
-  visitFilter(values.length, channels, channelOf, (index, channel) => {
-    values[index] = (values[index] ?? 0) * read(channel);
-  });
+  for (let at = 0, row = 0; at < values.length; at += of.channels, row++) {
+    const factors = factorsOf(row);
+    if (typeof factors === 'number')
+      for (let c = 0; c < of.channels; c++) values[at + c] = (values[at + c] ?? 0) * factors;
+    else for (let c = 0; c < of.channels; c++) values[at + c] = (values[at + c] ?? 0) * (factors[c] ?? 0);
+  }
   return makeWeight(filter.name, filter.shape, values);
 }
 
 /** What an offset of a convolution's input adds to its output: the filter's values times the offset, summed by output channel. */
-export function filteredOffset(
-  filter: Weight,
-  offset: PerChannel,
-  {channels, channelOf}: FilterChannels,
-): Weight {
-  const read = at(offset);
+export function filteredOffset(filter: Weight, offset: PerChannel, of: FilterChannels): Weight {
+  const offsetsOf = rowNumbers(offset, of);
   const values = viewOf(filter);
-  const sums = new Float64Array(channels);
-  visitFilter(values.length, channels, channelOf, (index, channel, column) => {
-    sums[column] = (sums[column] ?? 0) + (values[index] ?? 0) * read(channel);
-  });
-  return makeWeight(`${filter.name}/bias`, [channels], new Float32Array(sums));
+  const sums = new Float64Array(of.channels);
+  for (let at = 0, row = 0; at < values.length; at += of.channels, row++) {
+    const offsets = offsetsOf(row);
+    for (let c = 0; c < of.channels; c++)
+      sums[c] =
+        (sums[c] ?? 0) + (values[at + c] ?? 0) * (typeof offsets === 'number' ? offsets : (offsets[c] ?? 0));
+  }
+  return makeWeight(`${filter.name}/bias`, [of.channels], new Float32Array(sums));
 }

@@ -42,8 +42,8 @@ function scaledAfter(form: ConvForm, {gain, offset}: AffineForm): ConvForm | und
   const {Filter, Bias} = form.weights;
   const {channels} = form.stage;
   if (!Filter) return undefined;
-  const filter =
-    gain === 1 ? Filter : scaleFilter(Filter, gain, {channels, channelOf: (_, column) => column});
+  const own = Int32Array.from({length: channels}, (_, channel) => channel);
+  const filter = gain === 1 ? Filter : scaleFilter(Filter, gain, {channels, channelOf: () => own});
   const bias = plus(times(gain, Bias ?? 0), offset);
   const biasWeight = bias === 0 ? undefined : toWeight(bias, channels, `${Filter.name}/bias`);
   return withWeights(form, {...form.weights, Filter: filter, ...(biasWeight ? {Bias: biasWeight} : {})});
@@ -66,7 +66,7 @@ function scaledBefore(form: ConvForm, {gain, offset}: AffineForm): ConvForm | un
   );
 }
 
-/** Which input channel a value of the filter multiplies; undefined where the inputs cannot be counted. */
+/** Which input channels the values of the filter multiply; undefined where the inputs cannot be counted. */
 function inputChannel(form: ConvForm, gain: PerChannel, offset: PerChannel): ChannelOf | undefined {
   const {channels} = form.stage;
   const inputs = [gain, offset].find((value) => typeof value !== 'number');
@@ -74,7 +74,8 @@ function inputChannel(form: ConvForm, gain: PerChannel, offset: PerChannel): Cha
   if (!inputs) return () => 0;
   const {group} = form.stage;
   const each = (channels * group) / sizeOf(inputs.shape); // Output channels a group.
-  return (row, column) => Math.floor(column / each) * group + (row % group);
+  if (each >= channels) return (row) => row % group;
+  return (row) => Int32Array.from({length: channels}, (_, c) => Math.floor(c / each) * group + (row % group));
 }
 
 function activationOfCurve(curve: Curve): Activation | undefined {
