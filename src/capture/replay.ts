@@ -128,8 +128,11 @@ export class Replay {
       const {checked} = this.#watchCopies(staged, () => this.#submit(staged, [steps]));
       const mapped = mapStaging(slot.staging, this.#outputs, this.#layout);
       slot.commands = this.#encodeSteps(slot.staging);
-      const [values] = await Promise.all([mapped, checked]);
-      return values.map((array, i) => {
+      // Both, whatever comes of one: the next prediction may map the slot only when this one has.
+      const [values, copies] = await Promise.allSettled([mapped, checked]);
+      if (copies.status === 'rejected') throw copies.reason;
+      if (values.status === 'rejected') throw values.reason;
+      return values.value.map((array, i) => {
         const from = this.#outputs[i]?.from;
         return from?.kind === 'values' ? from.values.slice() : array;
       });

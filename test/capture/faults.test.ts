@@ -172,6 +172,23 @@ onBackend('webgpu', 'capture, asked wrongly', () => {
     captured.dispose();
   });
 
+  it('maps a read-back again only when it was read, also where a GPUBuffer cannot be copied', async () => {
+    const captured = await capture(square, FOUR, {inFlight: 1});
+    const {STORAGE, COPY_SRC} = GPUBufferUsage;
+    const destroyed = gpuBuffer(four(4), STORAGE | COPY_SRC);
+    destroyed.destroy();
+    // eslint-disable-next-line @typescript-eslint/unbound-method
+    const map = GPUBuffer.prototype.mapAsync;
+    spyOn(GPUBuffer.prototype, 'mapAsync').and.callFake(async function (this: GPUBuffer, ...args) {
+      await map.apply(this, args);
+      await new Promise((resolve) => setTimeout(resolve, 50)); // longer than WebGPU takes to tell of the copy
+      return undefined;
+    });
+    await expectAsync(captured.predictAsync(destroyed)).toBeRejectedWithError(/GPUBuffer.*input0/s);
+    expect((await captured.predictAsync(four(3)))[0]?.[0]).toBe(9);
+    captured.dispose();
+  });
+
   it('takes the same GPUBuffers where it runs plainly', async () => {
     const {before, after} = await measureMemory(async () => {
       const captured = await capture(async (x: tf.Tensor) => {
