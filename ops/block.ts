@@ -192,15 +192,20 @@ export const LINEAR: Activation = {fn: 'linear'};
 
 const FLOAT32_MAX = 3.4028234663852886e38;
 
+const encoded = new WeakMap<readonly Stage[], string>();
+
 /**
  * The attribute a graph node carries. `decodeStages` is its inverse, also after TF.js has lower-cased the text; only an
  * infinite bound of a clamp, for which JSON has no word, comes back as the largest float32.
  */
 export function encodeStages(stages: readonly Stage[]): string {
-  return JSON.stringify(stages, (_key, value: unknown) =>
-    value === Infinity ? FLOAT32_MAX : value === -Infinity ? -FLOAT32_MAX : value,
-  );
+  let text = encoded.get(stages);
+  if (text === undefined) encoded.set(stages, (text = JSON.stringify(stages, finite)));
+  return text;
 }
+
+const finite = (_key: string, value: unknown): unknown =>
+  value === Infinity ? FLOAT32_MAX : value === -Infinity ? -FLOAT32_MAX : value;
 
 const decoded = new Map<string, readonly Stage[]>();
 

@@ -52,8 +52,16 @@ export interface BoundBuffer {
 const bufferFor = ({buffers}: Shaded, name: string): BufferName =>
   buffers[name.replace('Scalars', '')] ?? 'unused';
 
+const bound = new WeakMap<Shaded, readonly BoundBuffer[]>();
+
 /** The buffers a dispatch binds: each costs time whenever it is encoded, so those that its constants rule out are left out. */
-export const boundBuffers = (dispatch: Shaded): readonly BoundBuffer[] =>
+export function boundBuffers(dispatch: Shaded): readonly BoundBuffer[] {
+  let found = bound.get(dispatch);
+  if (!found) bound.set(dispatch, (found = findBuffers(dispatch)));
+  return found;
+}
+
+const findBuffers = (dispatch: Shaded): readonly BoundBuffer[] =>
   kernelText(dispatch.kernel).bindings.flatMap(({name, access}, binding) => {
     const buffer = bufferFor(dispatch, name);
     return buffer === 'unused' ? [] : [{binding, access, buffer}];

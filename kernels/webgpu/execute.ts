@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import type {BufferName, Dispatch, Plan} from '../plan.js';
 import {bufferOf, recordDispatch} from './backend_access.js';
+import {bindGroupFor} from './bind_groups.js';
 import {boundBuffers, PipelineCache} from './compile.js';
 
 const caches = new WeakMap<GPUDevice, PipelineCache>();
@@ -63,11 +64,9 @@ function record(
 ): void {
   const {device} = backend;
   const {pipeline, layout} = pipelinesOf(device).get(dispatch);
-  const entries = boundBuffers(dispatch).map(({binding, buffer}) => ({
-    binding,
-    resource: {buffer: bufferNamed(buffer)},
-  }));
-  const bindGroup = device.createBindGroup({layout, entries});
+  const bindings = boundBuffers(dispatch);
+  const buffers = bindings.map(({buffer}) => bufferNamed(buffer));
+  const bindGroup = bindGroupFor(device, dispatch, {layout, bindings, buffers});
   recordDispatch(backend, {
     name: `${kind}.${dispatch.kernel}`,
     pipeline,

@@ -8,11 +8,11 @@ import {
   type Precision,
   readCall,
   reference,
+  type Stage,
   traceBlock,
 } from '../../ops/index.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, isKnownBackend} from './backend_access.js';
-import {blockKey} from './choices.js';
 import {executePlan, pipelinesOf} from './execute.js';
 import {lowerBlock} from './lower.js';
 import {type HalfFeatures, halfFeaturesOf, withHalf} from './matrix_tiling.js';
@@ -23,10 +23,10 @@ import {canPack, type NamedInfos, packedWeights} from './weights.js';
 export {missingFields} from './backend_access.js';
 export {pinWeights, unpinWeights} from './weights.js';
 
-/** Plans by blockKey, of the measurements of that revision. */
+/** Plans by stages, which decodeStages shares, then by what else they depend on, of the measurements of that revision. */
 interface PlanCache {
   readonly revision: number;
-  readonly plans: Map<string, Plan>;
+  readonly plans: WeakMap<readonly Stage[], Map<string, Plan>>;
 }
 
 const caches = new WeakMap<GPUDevice, PlanCache>();
@@ -40,10 +40,12 @@ export function planFor(
 ): Plan {
   const {revision} = tunedOf(device);
   let cache = caches.get(device);
-  if (cache?.revision !== revision) caches.set(device, (cache = {revision, plans: new Map<string, Plan>()}));
-  const key = `${precision} ${blockKey(block, input)}`;
-  let plan = cache.plans.get(key);
-  if (!plan) cache.plans.set(key, (plan = lowerBlock(block, input, tilingOf(device, precision))));
+  if (cache?.revision !== revision) caches.set(device, (cache = {revision, plans: new WeakMap()}));
+  let plans = cache.plans.get(block.stages);
+  if (!plans) cache.plans.set(block.stages, (plans = new Map<string, Plan>()));
+  const key = `${precision} ${block.kind} ${input.join('×')}`;
+  let plan = plans.get(key);
+  if (!plan) plans.set(key, (plan = lowerBlock(block, input, tilingOf(device, precision))));
   return plan;
 }
 

@@ -82,6 +82,7 @@ export class TunedPlans {
   }
 
   timingOf(block: Block, input: readonly number[]): BlockTiming | undefined {
+    if (this.#blocks.size === 0) return undefined; // Asked at every call, mostly for nothing.
     return this.#blocks.get(blockKey(block, input));
   }
 

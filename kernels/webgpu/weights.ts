@@ -28,13 +28,22 @@ export function unpinWeights(weights: readonly tf.TensorInfo[]): void {
   }
 }
 
+const keys = new WeakMap<WeightLayout, string>();
+
+/** Layouts are of plans, which are kept, and asked for at every call. */
+function keyOf(layout: WeightLayout): string {
+  let key = keys.get(layout);
+  if (key === undefined) keys.set(layout, (key = JSON.stringify(layout)));
+  return key;
+}
+
 /** Whether the weights can be had in that layout: f16 only from main memory. */
 export function canPack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos): boolean {
   const [first] = weights.values();
   return (
     layout.sections.every(({dtype}) => dtype === 'f32') ||
     [...weights.values()].every((info) => hostValues(backend, info) !== undefined) ||
-    (first !== undefined && pinned.get(first.dataId)?.has(JSON.stringify(layout)) === true)
+    (first !== undefined && pinned.get(first.dataId)?.has(keyOf(layout)) === true)
   );
 }
 
@@ -47,7 +56,7 @@ export function packedWeights(
   const [first] = weights.values();
   const cache = first && pinned.get(first.dataId);
   if (!cache) return {packed: pack(backend, layout, weights), owned: true};
-  const key = JSON.stringify(layout);
+  const key = keyOf(layout);
   let packed = cache.get(key);
   if (!packed) {
     packed = tf.keep(pack(backend, layout, weights));
