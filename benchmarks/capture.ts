@@ -3,11 +3,12 @@
  * submitting cost per dispatch, and throughput with several predictions in flight.
  *
  *   node dist/benchmarks/capture.js [MODEL…] [--batches=1] [--runs=50] [--variants=stock,fused] [--no-plain]
- *     [--one-by-one] [--json=FILE]
+ *     [--one-by-one] [--unchecked] [--json=FILE]
  *
  * MODEL is `nsfwjs`, a model of npm @vladmandic/human by name, `human` for all of those, an architecture of models/ with random
  * weights, or the path of a model.json. `--no-plain` leaves TF.js's own times out, which take longest. `--one-by-one` has pipelines
- * compiled one after the other, as they were without capture's compiling ahead; compare captureMs, of the first batch of each model.
+ * compiled one after the other, as they were without capture's compiling ahead; compare captureMs, of the first batch of each model. `--unchecked`
+ * has Dawn skip validation, which is a part of what a dispatch costs.
  * capture_equality.js says whether the results are the same.
  */
 import {writeFile} from 'node:fs/promises';
@@ -30,6 +31,7 @@ const {values: options, positionals} = parseArgs({
     variants: {type: 'string', default: 'stock,fused'},
     'no-plain': {type: 'boolean', default: false},
     'one-by-one': {type: 'boolean', default: false},
+    unchecked: {type: 'boolean', default: false},
     json: {type: 'string'},
   },
 });
@@ -198,7 +200,8 @@ function compileOneByOne({device}: BackendAccess): void {
 }
 
 registerBlockKernels();
-const webgpu = await useNodeWebGPU({flags: ['enable-dawn-features=allow_unsafe_apis']});
+const toggles = ['allow_unsafe_apis', ...(options.unchecked ? ['skip_validation'] : [])];
+const webgpu = await useNodeWebGPU({flags: [`enable-dawn-features=${toggles.join()}`]});
 if (options['one-by-one']) compileOneByOne(new BackendAccess(tf.backend()));
 try {
   await main(webgpu);
