@@ -6,6 +6,7 @@
  * A stage list travels through a TF.js graph as a string attribute, and TF.js lower-cases those, so every key and
  * every name in here is a lower-case word.
  */
+import {keptIn} from './kept.js';
 
 /** Activation functions a stage may end with. `alpha` is the slope of leakyrelu or the scale of elu. */
 export type Activation =
@@ -198,11 +199,8 @@ const encoded = new WeakMap<readonly Stage[], string>();
  * The attribute a graph node carries. `decodeStages` is its inverse, also after TF.js has lower-cased the text; only an
  * infinite bound of a clamp, for which JSON has no word, comes back as the largest float32.
  */
-export function encodeStages(stages: readonly Stage[]): string {
-  let text = encoded.get(stages);
-  if (text === undefined) encoded.set(stages, (text = JSON.stringify(stages, finite)));
-  return text;
-}
+export const encodeStages = (stages: readonly Stage[]): string =>
+  keptIn(encoded, stages, () => JSON.stringify(stages, finite));
 
 const finite = (_key: string, value: unknown): unknown =>
   value === Infinity ? FLOAT32_MAX : value === -Infinity ? -FLOAT32_MAX : value;
@@ -214,11 +212,8 @@ const decoded = new Map<string, readonly Stage[]>();
  * stage is what its type says is checked by traceBlock.
  * @throws {BlockError} where the text is no JSON list.
  */
-export function decodeStages(text: string): readonly Stage[] {
-  let stages = decoded.get(text);
-  if (!stages) decoded.set(text, (stages = parseStages(text)));
-  return stages;
-}
+export const decodeStages = (text: string): readonly Stage[] =>
+  keptIn(decoded, text, () => parseStages(text));
 
 function parseStages(text: string): readonly Stage[] {
   let parsed: unknown;

@@ -88,7 +88,8 @@ export class FusedModel implements tf.InferenceModel {
 
   /**
    * Compiles what a prediction needs, so that the first one takes no longer than the next: on WebGPU the blocks' pipelines side by
-   * side, then one prediction for all the rest, and on a GPU more of them for 0.4 s, in which its clock rises. A later call for other shapes compiles what those need besides.
+   * side, then one prediction for all the rest, and on a GPU more of them, for 1.5 s at most, until they take no longer than later
+   * ones will. A later call for other shapes compiles what those need besides.
    * @param inputs as `predict` takes them; not disposed. Without them zeros are fed, batch 1 where the model leaves it open.
    * @throws where no inputs are given and the model leaves a size other than the batch open.
    */

@@ -2,6 +2,7 @@
  * Bind groups of earlier predictions. TF.js hands the same buffers out again and again, and to make a group costs more than all else of a dispatch:
  * 25 µs in Node.
  */
+import {keptIn} from '../../ops/kept.js';
 import type {Dispatch} from '../plan.js';
 import type {BoundBuffer} from './compile.js';
 
@@ -47,13 +48,7 @@ function knownOf(device: GPUDevice, dispatch: Dispatch, {bindings, buffers}: Bou
   // eslint-disable-next-line @typescript-eslint/unbound-method
   const maker = device.createBindGroup;
   const weights = bindings.findIndex(({buffer}) => buffer === 'weights');
-  const byDispatch = inMap(made, maker, () => new WeakMap<Dispatch, KnownByWeights>());
-  const byWeights = inMap(byDispatch, dispatch, () => new WeakMap<GPUBuffer, Known[]>());
-  return inMap(byWeights, buffers[Math.max(weights, 0)] as GPUBuffer, () => []);
-}
-
-function inMap<Key extends WeakKey, Value>(map: WeakMap<Key, Value>, key: Key, make: () => Value): Value {
-  let value = map.get(key);
-  if (value === undefined) map.set(key, (value = make()));
-  return value;
+  const byDispatch = keptIn(made, maker, () => new WeakMap<Dispatch, KnownByWeights>());
+  const byWeights = keptIn(byDispatch, dispatch, () => new WeakMap<GPUBuffer, Known[]>());
+  return keptIn(byWeights, buffers[Math.max(weights, 0)] as GPUBuffer, () => []);
 }

@@ -2,6 +2,7 @@
  * From a kernel's static text and a plan's constants to a GPU pipeline. A pipeline's key is the kernel's name, what it binds, and those
  * constants, made here and nowhere else, so two shapes can never share the wrong pipeline.
  */
+import {keptIn} from '../../ops/kept.js';
 import type {BufferName, Constants, Dispatch} from '../plan.js';
 import {activationText} from './activation_codes.js';
 import {unroll} from './unroll.js';
@@ -55,11 +56,8 @@ const bufferFor = ({buffers}: Shaded, name: string): BufferName =>
 const bound = new WeakMap<Shaded, readonly BoundBuffer[]>();
 
 /** The buffers a dispatch binds: each costs time whenever it is encoded, so those that its constants rule out are left out. */
-export function boundBuffers(dispatch: Shaded): readonly BoundBuffer[] {
-  let found = bound.get(dispatch);
-  if (!found) bound.set(dispatch, (found = findBuffers(dispatch)));
-  return found;
-}
+export const boundBuffers = (dispatch: Shaded): readonly BoundBuffer[] =>
+  keptIn(bound, dispatch, () => findBuffers(dispatch));
 
 const findBuffers = (dispatch: Shaded): readonly BoundBuffer[] =>
   kernelText(dispatch.kernel).bindings.flatMap(({name, access}, binding) => {

@@ -1,6 +1,7 @@
 /** Runs a plan on the TF.js WebGPU backend: scratch buffers, bind groups, dispatches. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {keptIn} from '../../ops/kept.js';
 import type {BufferName, Dispatch, Plan} from '../plan.js';
 import {bufferOf, recordDispatch} from './backend_access.js';
 import {bindGroupFor} from './bind_groups.js';
@@ -8,11 +9,8 @@ import {boundBuffers, PipelineCache} from './compile.js';
 
 const caches = new WeakMap<GPUDevice, PipelineCache>();
 
-export function pipelinesOf(device: GPUDevice): PipelineCache {
-  let cache = caches.get(device);
-  if (!cache) caches.set(device, (cache = new PipelineCache(device)));
-  return cache;
-}
+export const pipelinesOf = (device: GPUDevice): PipelineCache =>
+  keptIn(caches, device, () => new PipelineCache(device));
 
 /**
  * Records the plan's dispatches into the backend's command queue.

@@ -11,6 +11,7 @@ import {
   type Stage,
   traceBlock,
 } from '../../ops/index.js';
+import {keptIn} from '../../ops/kept.js';
 import type {Plan} from '../plan.js';
 import {bufferOf, isKnownBackend} from './backend_access.js';
 import {executePlan, pipelinesOf} from './execute.js';
@@ -41,12 +42,9 @@ export function planFor(
   const {revision} = tunedOf(device);
   let cache = caches.get(device);
   if (cache?.revision !== revision) caches.set(device, (cache = {revision, plans: new WeakMap()}));
-  let plans = cache.plans.get(block.stages);
-  if (!plans) cache.plans.set(block.stages, (plans = new Map<string, Plan>()));
+  const plans = keptIn(cache.plans, block.stages, () => new Map<string, Plan>());
   const key = `${precision} ${block.kind} ${input.join('×')}`;
-  let plan = plans.get(key);
-  if (!plan) plans.set(key, (plan = lowerBlock(block, input, tilingOf(device, precision))));
-  return plan;
+  return keptIn(plans, key, () => lowerBlock(block, input, tilingOf(device, precision)));
 }
 
 /** The device's tiling: what was measured, else what the estimates choose. */

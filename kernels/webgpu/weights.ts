@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
+import {keptIn} from '../../ops/kept.js';
 import {halfBits} from '../float16.js';
 import {sectionElements, type WeightLayout, type WeightSection} from '../plan.js';
 import {hostValues} from './backend_access.js';
@@ -31,11 +32,7 @@ export function unpinWeights(weights: readonly tf.TensorInfo[]): void {
 const keys = new WeakMap<WeightLayout, string>();
 
 /** Layouts are of plans, which are kept, and asked for at every call. */
-function keyOf(layout: WeightLayout): string {
-  let key = keys.get(layout);
-  if (key === undefined) keys.set(layout, (key = JSON.stringify(layout)));
-  return key;
-}
+const keyOf = (layout: WeightLayout): string => keptIn(keys, layout, () => JSON.stringify(layout));
 
 /** Whether the weights can be had in that layout: f16 only from main memory. */
 export function canPack(backend: WebGPUBackend, layout: WeightLayout, weights: NamedInfos): boolean {
