@@ -97,13 +97,15 @@ export interface ConcatStage {
   readonly name: string;
 }
 
+/** The largest value of each window, or the mean. What lies beyond the edge does not count, however it is padded. */
 export interface PoolStage {
   readonly op: 'pool';
   readonly name: string;
   readonly mode: 'max' | 'avg';
   readonly kernel: Pair;
   readonly stride: Pair;
-  readonly pad: 'same' | 'valid';
+  /** Edges given as numbers are narrower than the window. */
+  readonly pad: Pad;
 }
 
 /** Mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`. A dense layer behind it is a pointwise stage. */

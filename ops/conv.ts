@@ -91,6 +91,19 @@ export const convSpec: BlockSpec = {
       {activation: 'swish'},
     ),
     makeCase('max-pool', (v) => [spatial(v, v.channels), maxPool], {activation: 'relu', pad: 'valid'}),
+    makeCase(
+      'max-pool of a map with edges, as in ResNet',
+      (v) => [spatial(v, v.channels), {...maxPool, pad: [1, 0, 2, 1]}],
+      {activation: 'relu', batch: 2, height: 9},
+    ),
+    makeCase(
+      'pooled shortcut of a map with edges',
+      (v) => [
+        spatial(v, v.channels, 0),
+        residualStage([{...maxPool, mode: 'avg', pad: [1, 1, 1, 1]}], 'relu'),
+      ],
+      {stride: 2, height: 8},
+    ),
     makeCase('depth-wise, max-pool, residual', (v) => [spatial(v, 1), maxPool, residualStage([maxPool2])], {
       channels: 5,
     }),

@@ -29,15 +29,11 @@ export function resolvePad(window: Window, input: Shape4D): Padding {
   return [top, bottom, left, right];
 }
 
-/** Zeros around `[N, H, W, C]`; x itself where there are none to add. */
-export function padMap(x: tf.Tensor4D, [top, bottom, left, right]: Padding): tf.Tensor4D {
+/** Zeros, or what `fill` says, around `[N, H, W, C]`; x itself where there is nothing to add. */
+export function padMap(x: tf.Tensor4D, [top, bottom, left, right]: Padding, fill = 0): tf.Tensor4D {
   if (top + bottom + left + right === 0) return x;
-  return tf.pad(x, [
-    [0, 0],
-    [top, bottom],
-    [left, right],
-    [0, 0],
-  ]);
+  const amounts: [number, number][] = [[0, 0], [top, bottom], [left, right], [0, 0]]; // prettier-ignore
+  return tf.pad(x, amounts, fill);
 }
 
 /** Height and width after sliding `window` over `[N, H, W, C]`. @throws {BlockError} where nothing is left. */

@@ -66,7 +66,7 @@ const FIELDS: {readonly [Op in StageOp]: FieldsOf<Extract<Stage, {op: Op}>>} = {
   scale: {},
   blurpool: {taps: count, stride: count, mode: oneOf('reflect', 'zero')},
   concat: {},
-  pool: {mode: oneOf('max', 'avg'), kernel: pair, stride: pair, pad: stockPad},
+  pool: {mode: oneOf('max', 'avg'), kernel: pair, stride: pair, pad},
   padchannels: {channels: count},
   spread: {from: margin, every: count, count, at: margin, step: count, channels: count},
   shuffle: {groups: count},

@@ -10,9 +10,14 @@ export const pool: StageDefinition<PoolStage> = {
   macs: () => 0,
   apply(stage, x, _weights, _blockInput, {differentiable}) {
     const {mode, kernel, stride, pad} = stage;
-    if (mode === 'max') return tf.maxPool(x, [...kernel], [...stride], pad);
     const padding = resolvePad(stage, x.shape);
-    if (!differentiable || padding.every((size) => size === 0))
+    if (mode === 'max') {
+      // Not every backend of TF.js takes edges by number.
+      return typeof pad === 'string'
+        ? tf.maxPool(x, [...kernel], [...stride], pad)
+        : tf.maxPool(padMap(x, padding, -Infinity), [...kernel], [...stride], 'valid');
+    }
+    if (typeof pad === 'string' && (!differentiable || padding.every((size) => size === 0)))
       return tf.avgPool(x, [...kernel], [...stride], pad);
     // TF.js divides the gradient by the whole window also where part of it lies outside the map. So: whole windows over a
     // padded map, scaled by how much of each is inside.

@@ -127,6 +127,8 @@ function stageDispatches(stage: Stage): number {
         ACTIVATION_DISPATCHES[stage.activation.fn] +
         stage.shortcut.reduce((total, step) => total + stageDispatches(step), 0)
       );
+    case 'pool':
+      return typeof stage.pad === 'string' ? 1 : 2;
     case 'blurpool':
       return 6;
     case 'mean':

@@ -11,7 +11,7 @@ export interface Growing {
   /** Weights of each stage by the suffix of their name; a residual's shortcut stages follow it. */
   readonly weights: ReadonlyMap<Stage, Readonly<Record<string, Weight>>>;
   readonly nodes: readonly CanonicalNode[];
-  /** Ends in a pool, which is a dispatch of its own in a block or out of it: only what stands behind it makes it worth a block. */
+  /** Ends in a pool that is a dispatch of its own in a block or out of it: only what stands behind it makes it worth a block. */
   readonly isOpen?: boolean;
   /** What a residual is given, where it adds no layers of the block's input. */
   readonly map?: Ref;
@@ -23,7 +23,8 @@ export const NOTHING: Growing = {stages: [], weights: new Map(), nodes: []};
 export function grow(overlay: Overlay, growing: Growing, link: Link, input: Ref): readonly Growing[] {
   const {node} = link;
   const step = stepOf(node);
-  if (step) return [{...withStage(growing, step.stage, step.weights, [node]), isOpen: node.op === 'pool'}];
+  if (step)
+    return [{...withStage(growing, step.stage, step.weights, [node]), isOpen: isStockPool(step.stage)}];
   // A concat stage appends the block's input: in this order, and as it is.
   if (node.op === 'concat') {
     const appends = growing.stages.length > 0 && link.other && refKey(link.other) === refKey(input);
@@ -34,6 +35,9 @@ export function grow(overlay: Overlay, growing: Growing, link: Link, input: Ref)
     return growing.stages.length > 0 ? sums(overlay, growing, link, input) : [];
   return activated(growing, node);
 }
+
+/** One that stock TF.js makes in one dispatch: edges by number are another one there. */
+const isStockPool = (stage: Stage): boolean => stage.op === 'pool' && typeof stage.pad === 'string';
 
 function withStage(
   {stages, weights, nodes, ...rest}: Growing,

@@ -1,5 +1,6 @@
 /** What is cut where, and what must be left alone. */
 import type * as tf from '@tensorflow/tfjs-core';
+import {edgedPool} from './pool_cases.js';
 import {BLOCK_SPECS} from '../../ops/index.js';
 import {rewriteArtifacts} from '../../src/graph/index.js';
 import {expectSame} from '../support/compare_models.js';
@@ -273,6 +274,19 @@ onBackend('cpu', 'matcher', () => {
       const pooled = g.op('pool', pool, [g.conv('conv', 'x', [3, 3, 8, 6])], window);
       const artifacts = g.artifacts([g.op('act', activation, [pooled])]);
       expect(await kinds(artifacts)).toEqual([`BlockConv ${at}`]);
+    });
+  }
+
+  for (const [why, edged] of [
+    ['values may be negative', {activation: 'LeakyRelu'}],
+    ['nothing holds them above zero', {}],
+    ['a window finds nothing but edges', {activation: 'Relu', edges: [3, 0, 0, 0]}],
+    ['the edges count', {fill: 5}],
+  ] as const) {
+    it(`leaves edges in front of a max-pool where ${why}`, async () => {
+      const g = start();
+      const report = await expectSame(g.artifacts([edgedPool(g, edged)]), {feed});
+      expect(report.blocks.map(({at}) => at)).toEqual(['activation' in edged ? 'act' : 'conv']);
     });
   }
 

@@ -13,6 +13,7 @@ import {COMPOSITION_CASES} from './composition_cases.js';
 import {HEAD_CASES} from './head_cases.js';
 import {JOIN_CASES} from './join_cases.js';
 import {NORM_CASES} from './norm_cases.js';
+import {POOL_CASES} from './pool_cases.js';
 import {REARRANGED_CASES} from './rearranged_cases.js';
 import {SPELLING_CASES} from './spelling_cases.js';
 
@@ -21,6 +22,7 @@ const CASES: readonly RuleCase[] = [
   ...COMPOSITION_CASES,
   ...NORM_CASES,
   ...JOIN_CASES,
+  ...POOL_CASES,
   ...REARRANGED_CASES,
   ...HEAD_CASES,
 ];

@@ -7,6 +7,7 @@ import {HEADS} from './heads.js';
 import {JOINS} from './joins.js';
 import {NORMS} from './norms.js';
 import {PATH_JOINS} from './paths.js';
+import {POOLS} from './pools.js';
 import {REARRANGED} from './rearranged.js';
 import {RESPONSES} from './responses.js';
 import {SPELLING} from './spelling.js';
@@ -23,5 +24,5 @@ export const PHASES: readonly (readonly Rule[])[] = [
   ACTIVATIONS,
   [...NORMS, ...RESPONSES],
   [...JOINS, ...PATH_JOINS, ...REARRANGED, ...FOLDING, ...GATES, ...HEADS],
-  [...FOLDING, ...ALONE],
+  [...FOLDING, ...ALONE, ...POOLS],
 ];
