@@ -104,7 +104,7 @@ export interface PoolStage {
   readonly mode: 'max' | 'avg';
   readonly kernel: Pair;
   readonly stride: Pair;
-  /** Edges given as numbers are narrower than the window. */
+  /** Edges given as numbers must be narrower than the window. */
   readonly pad: Pad;
 }
 

@@ -3,6 +3,7 @@
  * everything else about a block is read off it.
  */
 import {type Block, BlockError, type ResidualStage, type Shape4D, type Stage} from './block.js';
+import {keptIn} from './kept.js';
 import {checkStages} from './stages/check.js';
 import {definitionOf, type SimpleStage} from './stages/index.js';
 
@@ -44,12 +45,8 @@ export function traceBlock(block: Block, input: readonly number[]): Trace {
     throw new BlockError(
       `${block.kind}: stages is ${typeof block.stages} but must be a list; pass {kind, stages}.`,
     );
-  let known = traces.get(block.stages);
-  if (!known) traces.set(block.stages, (known = new Map<string, Trace>()));
-  const key = input.join();
-  let trace = known.get(key);
-  if (!trace) known.set(key, (trace = walk(block, input)));
-  return trace;
+  const known = keptIn(traces, block.stages, () => new Map<string, Trace>());
+  return keptIn(known, input.join(), () => walk(block, input));
 }
 
 function walk(block: Block, input: readonly number[]): Trace {

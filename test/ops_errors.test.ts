@@ -42,6 +42,7 @@ const SHAPES: readonly Row[] = [
   ['groups that do not divide the input', at([1, 4, 4, 8], {...spatial, group: 3}), [`${KIND}.spatial`, '8 channels', 'groups of 3', 'filter is for other channels']],
   ['groups that do not divide the output', at([1, 4, 4, 8], {...spatial, group: 2, channels: 6}), [`${KIND}.spatial`, '6 output channels', '4 groups', 'make them a multiple']],
   ['a window larger than the map', at([1, 4, 2, 8], {...spatial, pad: 'valid'}), [`${KIND}.spatial`, '3×3 window', '4×2 map', '[0, 0, 0, 0]', 'pad more or feed a larger map']],
+  ['a pool with windows beyond the map', at([1, 4, 4, 8], {op: 'pool', name: 'pool', mode: 'max', kernel: [2, 2], stride: [1, 1], pad: [0, 0, 2, 0]}), [`${KIND}.pool`, '2×2 pool', '[0, 0, 2, 0]', 'pad less']],
   ['a dilated window larger than the map', at([1, 4, 4, 8], {...spatial, pad: 'valid', dilation: [2, 2]}), [`${KIND}.spatial`, 'dilation 2×2', '4×4 map', 'pad more']],
   ['stride and dilation', at([1, 4, 4, 8], {...spatial, stride: [2, 2], dilation: [1, 2]}), [`${KIND}.spatial`, 'stride 2×2', 'dilation 1×2', 'set one to 1']],
   ['unequal strides', at([1, 4, 4, 8], {...spatial, stride: [2, 1]}), [`${KIND}.spatial`, '2 and 1', 'equal strides']],

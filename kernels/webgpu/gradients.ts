@@ -9,6 +9,7 @@ import {
   readActivation,
   readFilterGradient,
 } from '../../ops/stages/gradient_kernels.js';
+import {keptIn} from '../../ops/kept.js';
 import {elements} from '../../ops/shapes.js';
 import {type Dispatch, divideUp} from '../plan.js';
 import {activationConstants, derivativeConstants, type PlainActivation} from './activation_codes.js';
@@ -20,12 +21,8 @@ import {FLOAT_BYTES, gridOf, PLAIN_ROWS} from './lowering.js';
 /** By the problem's text; a network has some dozens. */
 const lowered = new Map<string, LoweredGradient>();
 
-function loweredOf(problem: FilterGradientProblem): LoweredGradient {
-  const key = JSON.stringify(problem);
-  let found = lowered.get(key);
-  if (!found) lowered.set(key, (found = lowerFilterGradient(problem)));
-  return found;
-}
+const loweredOf = (problem: FilterGradientProblem): LoweredGradient =>
+  keptIn(lowered, JSON.stringify(problem), () => lowerFilterGradient(problem));
 
 /** `BlockFilterGradient`; by stock ops on a backend whose private fields are not those of 4.22.0. */
 export const filterGradientKernel: tf.KernelFunc = ({inputs, attrs, backend}) => {
@@ -56,9 +53,7 @@ export const activationKernel: tf.KernelFunc = ({inputs, attrs, backend}) => {
   const webgpu = backend as WebGPUBackend;
   const out = webgpu.makeTensorInfo([...x.shape], 'float32');
   const key = `${activationKey(activation)} ${elements(x.shape)} ${dy !== undefined}`;
-  let dispatch = activations.get(key);
-  if (!dispatch) activations.set(key, (dispatch = lowerActivation(call, activation)));
-  const dispatches = [dispatch];
+  const dispatches = [keptIn(activations, key, () => lowerActivation(call, activation))];
   recordAll(webgpu, {kind: 'BlockActivation', dispatches, tensors: {x, dy, out}});
   return out;
 };

@@ -6,7 +6,16 @@ import type {StageDefinition} from './stage.js';
 
 export const pool: StageDefinition<PoolStage> = {
   weights: () => ({}),
-  outShape: (stage, input, _blockInput, at) => [input[0], ...slideWindow(stage, input, at), input[3]],
+  outShape(stage, input, _blockInput, at) {
+    const {kernel} = stage;
+    const [top, bottom, left, right] = resolvePad(stage, input);
+    if (Math.max(top, bottom) >= kernel[0] || Math.max(left, right) >= kernel[1]) {
+      throw new BlockError(
+        `${at}: a ${kernel.join('×')} pool padded by [${[top, bottom, left, right].join(', ')}] has windows without a pixel; pad less.`,
+      );
+    }
+    return [input[0], ...slideWindow(stage, input, at), input[3]];
+  },
   macs: () => 0,
   apply(stage, x, _weights, _blockInput, {differentiable}) {
     const {mode, kernel, stride, pad} = stage;

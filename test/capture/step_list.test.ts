@@ -19,7 +19,7 @@ onBackend('webgpu', 'the steps of a capture', () => {
       compute: {module: device.createShaderModule({code}), entryPoint: 'main'},
     });
     const buffer = device.createBuffer({size: 4, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC});
-    const recorded = {role: 'weight', size: 4, buffer} as unknown as RecordedBuffer;
+    const recorded: RecordedBuffer = {role: 'weight', input: -1, size: 4, buffer};
     const command: DispatchCommand = {
       kind: 'dispatch',
       name: 'count',

@@ -277,13 +277,30 @@ onBackend('cpu', 'matcher', () => {
     });
   }
 
+  for (const [why, edged, byOps] of [
+    ['nothing is below zero', {activation: 'Relu'}, 4],
+    ['nothing is below them', {fill: -3.4e38}, 3],
+  ] as const) {
+    it(`takes edges and the max-pool behind them into a block where ${why}`, async () => {
+      const g = start();
+      const artifacts = g.artifacts([edgedPool(g, edged)]);
+      const report = await expectSame(artifacts, {feed});
+      expect(report.blocks.map(({block, at}) => `${block} ${at}`)).toEqual(['BlockConv pool']);
+      // By stock ops edges are a dispatch, in a block or out of it.
+      expect(rewriteArtifacts(artifacts).report.dispatches.after).toBe(byOps);
+    });
+  }
+
   for (const [why, edged] of [
     ['values may be negative', {activation: 'LeakyRelu'}],
     ['nothing holds them above zero', {}],
     ['a window finds nothing but edges', {activation: 'Relu', edges: [3, 0, 0, 0]}],
     ['the edges count', {fill: 5}],
+    ['channels are added, too', {fill: -3.4e38, added: 4}],
+    ['the pool has edges of its own', {activation: 'Relu', padding: 'SAME'}],
+    ['it is a mean, to which zeros count', {activation: 'Relu', pool: 'AvgPool'}],
   ] as const) {
-    it(`leaves edges in front of a max-pool where ${why}`, async () => {
+    it(`leaves edges in front of a pool where ${why}`, async () => {
       const g = start();
       const report = await expectSame(g.artifacts([edgedPool(g, edged)]), {feed});
       expect(report.blocks.map(({at}) => at)).toEqual(['activation' in edged ? 'act' : 'conv']);

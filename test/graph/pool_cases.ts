@@ -6,21 +6,28 @@ interface Edged {
   readonly activation?: 'Relu' | 'Relu6' | 'Sigmoid' | 'LeakyRelu';
   /** Rows above and below, columns left and right. */
   readonly edges?: readonly [number, number, number, number];
+  /** Channels behind those of the map. */
+  readonly added?: number;
   /** Around the map, where it is not zero. */
   readonly fill?: number;
+  readonly pool?: 'MaxPool' | 'AvgPool';
+  readonly padding?: 'VALID' | 'SAME';
 }
 
-/** A convolution, its activation, edges, and a max-pool of 3×3 windows. */
-export function edgedPool(g: TestGraph, {activation, edges = [1, 1, 1, 1], fill}: Edged): string {
+/** A convolution, its activation, edges, and a pool of 3×3 windows. */
+export function edgedPool(
+  g: TestGraph,
+  {activation, edges = [1, 1, 1, 1], added = 0, fill, pool = 'MaxPool', padding = 'VALID'}: Edged,
+): string {
   const conv = g.conv('conv', 'x', [3, 3, 8, 12]);
   const map = activation ? g.op('act', activation, [conv]) : conv;
-  const amounts = g.integers('amounts', [0, 0, ...edges, 0, 0], [4, 2]);
+  const amounts = g.integers('amounts', [0, 0, ...edges, 0, added], [4, 2]);
   const wide =
     fill === undefined
       ? g.op('wide', 'Pad', [map, amounts])
       : g.op('wide', 'PadV2', [map, amounts, g.constant('fill', [fill], [])]);
-  return g.op('pool', 'MaxPool', [wide], {
-    ...{ksize: [1, 3, 3, 1], strides: [1, 2, 2, 1], padding: 'VALID', data_format: 'NHWC'},
+  return g.op('pool', pool, [wide], {
+    ...{ksize: [1, 3, 3, 1], strides: [1, 2, 2, 1], padding, data_format: 'NHWC'},
   });
 }
 

@@ -1,5 +1,12 @@
 /** One TensorFlow op, one meaning: the rows that read attributes and constant inputs. */
-import {activationOf, LINEAR, type Activation, type Pair, type SpatialStage} from '../../../ops/index.js';
+import {
+  activationOf,
+  LINEAR,
+  type Activation,
+  type Pad,
+  type Pair,
+  type SpatialStage,
+} from '../../../ops/index.js';
 import {flagAttr, numberAttr, numbersAttr, textAttr, textsAttr} from '../attrs.js';
 import {combine, perChannel} from '../channel.js';
 import type {ConvForm, Curve, PerChannel, StageWeights} from '../forms.js';
@@ -206,18 +213,26 @@ function batchNorm(match: Match): Replacement | undefined {
   return {form: {op: 'affine', gain: scale, offset: shift}, inputs: [match.ref('x')]};
 }
 
+/** Rows and columns around a map, `[top, bottom, left, right]`, and channels behind its own; undefined where it is padded elsewhere. */
+export function edgesOf(amounts: Weight): {pad: Exclude<Pad, string>; added: number} | undefined {
+  const [n0, n1, top = 0, bottom = 0, left = 0, right = 0, c0, added = 0] = valuesOf(amounts);
+  if (amounts.shape[0] !== 4 || n0 !== 0 || n1 !== 0 || c0 !== 0) return undefined;
+  return {pad: [top, bottom, left, right], added};
+}
+
 function pad(match: Match): Replacement | undefined {
   const amounts = match.constant('amounts');
   const fill = match.root.inputs[2] && match.overlay.constant(match.root.inputs[2]);
   if (match.root.inputs.length > 2 && (!fill || !isNumeric(fill) || valuesOf(fill)[0] !== 0))
     return undefined;
-  const [n0, n1, top = 0, bottom = 0, left = 0, right = 0, c0, added = 0] = valuesOf(amounts);
+  const edges = edgesOf(amounts);
   const input = match.shape('x');
-  if (amounts.shape[0] !== 4 || n0 !== 0 || n1 !== 0 || c0 !== 0 || !input) return undefined;
+  if (!edges || !input) return undefined;
   const inputs = [match.ref('x')];
-  if (added === 0) return {form: {op: 'padding', pad: [top, bottom, left, right]}, inputs};
+  const {pad, added} = edges;
+  if (added === 0) return {form: {op: 'padding', pad}, inputs};
   const channels = (input[3] ?? -1) + added;
-  if (top + bottom + left + right > 0 || (input[3] ?? -1) < 0) return undefined;
+  if (pad.some((size) => size > 0) || (input[3] ?? -1) < 0) return undefined;
   return {
     form: {op: 'padchannels', stage: {op: 'padchannels', name: 'widen', channels}, weights: {}},
     inputs,
