@@ -7,6 +7,7 @@ the microseconds without the merge follow, or is what `kernels.js matmul --out=D
 `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency, work, fixed, overhead) to the
 logarithms of the times, and prints the mean error; then how much slower than the best measured tile the tile of least estimate is.
 - `isBare`: products alone in a loop, which find operands of small tiles in the processors' caches: only larger tiles count, and half below 20,000 rows.
+- `since`: what staged kernels have taken since of the times there, by the rows of a stack or the tile; other tiles of stacks of four are left out.
 - `isCold`: other kernels ran in between. What all tiles of a problem wait for, instructions and memory, is taken off: the median of what
   their times exceed the estimates by, found by turns with the rates.
 """
@@ -29,7 +30,18 @@ TURNS = 4
 FEWEST_DIRECT = 32  # channels
 FEWEST = 4  # products of a tile that is rated
 RESULTS = 'benchmarks/results/h200_'
-FILES = [RESULTS + name for name in ('product_tiles.json', 'product_tiles_cold.json', 'product_tiles_between.json', 'product_tiles_others.json', 'matmul.json')]
+FILES = [
+    RESULTS + name
+    for name in (
+        'product_tiles.json',
+        'product_tiles_large.json',
+        'product_tiles_square.json',
+        'product_tiles_cold.json',
+        'product_tiles_between.json',
+        'product_tiles_others.json',
+        'matmul.json',
+    )
+]
 
 
 def read(content):
@@ -46,8 +58,17 @@ def read(content):
             tile, parts = '.'.join(fields[:6]), fields[6]
         parts = int(parts or 1)
         product = [us] if parts == 1 else [one for one in product if one]
-        if product:
-            yield (m, n, k), tile, parts, us, product[0]
+        share = share_since(content.get('since'), tile)
+        if product and share:
+            yield (m, n, k), tile, parts, us - (1 - share) * product[0], share * product[0]
+
+
+def share_since(since, tile):
+    """Of the times of a tile; nothing where it is not known."""
+    if since is None or tile.endswith('direct'):
+        return 1
+    thread_m, thread_n = map(int, tile.split('.')[3:5])
+    return since.get(tile) or since.get('2' if thread_m * thread_n < 64 else '4')
 
 
 def shape(problem, tile, parts):

@@ -160,8 +160,19 @@ describe('kernel texts', () => {
     const written = unroll(text, {N: 4});
     expect(written.match(/const i = \d+u;/g)).toEqual(['const i = 0u;', 'const i = 1u;']);
     expect(written.match(/f\(i, j\);/g)?.length).toBe(4);
+    expect(unroll(text, {N: 4}, true)).toContain('for (var i = 0u; i < 2u; i++) {');
     expect(() => unroll(text, {N: 3})).toThrowError(/no whole number/);
     expect(() => unroll('// unroll i < 2\nf();', {})).toThrowError(/Braces/);
+  });
+
+  it('have only the parts for their constants', () => {
+    const text = ['// only STACK == 2', '{', '  f();', '}', '// only STACK == 4', '{', '  g();', '}'].join(
+      '\n',
+    );
+    expect(unroll(text, {STACK: 2})).toBe('{\n  f();\n}');
+    expect(unroll(text, {STACK: 4}, true)).toBe('{\n  g();\n}');
+    expect(unroll(text, {})).toBe('');
+    expect(() => unroll('// only STACK == 2\nf();', {})).toThrowError(/Braces/);
   });
 });
 

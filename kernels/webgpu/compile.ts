@@ -94,11 +94,13 @@ function elementOf(name: string, constants: Constants): string {
   return isHalf ? 'vec4<f16>' : 'vec4f';
 }
 
-/** What writeOut converts to. */
+/** What writeOut converts to, and the stacks of rows that wgsl/matmul.ts stages. */
 const aliases = (constants: Constants): string =>
-  ['Scalars', '']
-    .map((suffix) => `alias Out${suffix ? 'Scalar' : 'Vector'} = ${elementOf(`out${suffix}`, constants)};\n`)
-    .join('');
+  [
+    `alias OutScalar = ${elementOf('outScalars', constants)};\n`,
+    `alias OutVector = ${elementOf('out', constants)};\n`,
+    ...('STACK' in constants ? [`alias Stack = vec${String(constants['STACK'])}f;\n`] : []),
+  ].join('');
 
 function directivesOf({directives = []}: KernelText, constants: Constants): string {
   const usesHalf = Object.values(ROWS).some((name) => constants[name] === true);

@@ -31,10 +31,10 @@ export interface MatmulProblem {
 /**
  * A tile and its cost on one processor, in microseconds. Up to `slots` workgroups run side by side, and each waits `latency` a step
  * along K and `fixed` besides; the processor spends `work` on each step and `overhead` on each workgroup. Together they take the root of
- * the sum of both squares. Fitted by benchmarks/fit_tiles.py on an H200 to products as they stand in the blocks of seven networks at
- * batches 1 to 128, 55 alone and 168 behind other kernels, and for tiles of more than 2048 outputs to 155 bare ones: mean error of a
- * tile 4 to 15 %, and the tile of least estimate is on average 1.6, 2.7 to 4.7 and 1.8 % slower than the best measured of these
- * (NOTES.md says by what). Elsewhere only their ratios count.
+ * the sum of both squares. Fitted by benchmarks/fit_tiles.py on an H200 to products of seven networks at batches 1 to 128, 143 as they stand
+ * in their blocks, 168 so and behind other kernels, and 192 bare ones: mean error of a tile 3 to 13 %, and the tile of least
+ * estimate is on average 2.0, 2.8 to 3.3, and 1 to 2 % slower than the best measured of these (NOTES.md says by what). 128×64 has got a twentieth more:
+ * behind a LayerNorm it is slower than 64×128. Elsewhere only their ratios count.
  */
 export interface RatedTile extends MatmulTile {
   readonly slots: number;
@@ -71,31 +71,32 @@ const rated = (
 const direct = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), DIRECT: true});
 
 export const MATMUL_TILES: readonly RatedTile[] = [
-  rated([64, 128, 16, 8, 8, 1], 3, [0.713, 0.737], [2.93, 0.873]),
-  rated([128, 40, 16, 8, 4, 1], 3, [0.577, 0.64], [2.07, 0.475]),
-  rated([64, 96, 16, 8, 4, 1], 3, [0.571, 0.648], [1.79, 0.364]),
-  rated([64, 80, 16, 8, 4, 1], 4, [0.731, 0.546], [1.39, 0.329]),
-  rated([64, 64, 16, 8, 4, 1], 5, [0.452, 0.408], [1.36, 0.307]),
-  rated([64, 48, 16, 8, 4, 1], 5, [0.499, 0.363], [1.78, 0.207]),
-  rated([64, 32, 16, 8, 4, 1], 8, [0.603, 0.226], [0.636, 0.393]),
-  rated([64, 16, 16, 8, 4, 1], 8, [0.762, 0.114], [0.199, 0.539]),
-  rated([32, 64, 16, 8, 4, 2], 3, [0.732, 0.378], [0.151, 1.18]),
-  rated([32, 64, 16, 8, 4, 1], 8, [0.593, 0.206], [0.633, 0.296]),
-  rated([32, 32, 32, 4, 4, 2], 2, [0.548, 0.661], [0.31, 0.819]),
-  rated([32, 32, 16, 4, 4, 1], 6, [0.415, 0.148], [0.0962, 0.0807]),
-  rated([16, 64, 32, 4, 4, 4], 1, [1.47, 0], [1.42, 0.306]),
-  rated([16, 32, 32, 4, 4, 4], 1, [1.06, 0], [0.692, 0.305]),
-  rated([16, 32, 16, 4, 4, 8], 1, [0.922, 0.238], [1.18, 0.303]),
-  rated([16, 16, 32, 4, 4, 8], 1, [0.00136, 1.46], [1.57, 0.305]),
-  direct([16, 16, 24, 4, 4, 16], 3, [1.13, 1.46], [0.599, 0.224]),
-  direct([32, 32, 8, 4, 4, 4], 5, [0.548, 0.391], [0.134, 0.143]),
-  direct([32, 16, 16, 4, 4, 8], 5, [0.764, 0.945], [0.762, 0.261]),
-  direct([16, 32, 16, 4, 4, 8], 5, [0.765, 0.841], [0.702, 0.188]),
-  direct([16, 32, 8, 4, 4, 8], 6, [0.515, 0.384], [0.255, 0.214]),
-  direct([8, 32, 16, 4, 4, 16], 3, [0.588, 0.912], [0.92, 0.0775]),
-  direct([8, 32, 8, 2, 4, 8], 5, [0.708, 0.216], [0.0895, 0.109]),
-  direct([8, 16, 16, 4, 4, 32], 3, [1.06, 1], [0.623, 0.226]),
-  direct([4, 16, 16, 4, 4, 64], 8, [1.72, 1.02], [0.447, 0.448]),
+  rated([128, 64, 16, 8, 8, 1], 3, [0.51, 0.743], [2.39, 0.721]),
+  rated([64, 128, 16, 8, 8, 1], 3, [0.73, 0.697], [2.43, 0.758]),
+  rated([128, 40, 16, 8, 4, 1], 3, [0.614, 0.637], [1.9, 0.53]),
+  rated([64, 96, 16, 8, 4, 1], 3, [0.666, 0.647], [1.49, 0.501]),
+  rated([64, 80, 16, 8, 4, 1], 8, [0.714, 0.563], [1.37, 0.44]),
+  rated([64, 64, 16, 8, 4, 1], 5, [0.494, 0.401], [1.64, 0.304]),
+  rated([64, 48, 16, 8, 4, 1], 5, [0.52, 0.359], [2.2, 0.157]),
+  rated([64, 32, 16, 8, 4, 1], 8, [0.617, 0.225], [0.921, 0.35]),
+  rated([64, 16, 16, 8, 4, 1], 8, [0.722, 0.125], [0.235, 0.429]),
+  rated([32, 64, 16, 8, 4, 2], 3, [0.68, 0.385], [0.252, 1.23]),
+  rated([32, 64, 16, 8, 4, 1], 8, [0.608, 0.206], [1.05, 0.272]),
+  rated([32, 32, 32, 4, 4, 2], 2, [0.667, 0.561], [0.227, 0.944]),
+  rated([32, 32, 16, 4, 4, 1], 8, [0.43, 0.153], [0.0911, 0.123]),
+  rated([16, 64, 32, 4, 4, 4], 1, [1.41, 0.312], [1.38, 0.305]),
+  rated([16, 32, 32, 4, 4, 4], 1, [0, 1.1], [1.52, 0.22]),
+  rated([16, 32, 16, 4, 4, 8], 1, [0.391, 0.842], [1.66, 0.305]),
+  rated([16, 16, 32, 4, 4, 8], 1, [1.02, 0.25], [1.24, 0.304]),
+  direct([16, 16, 24, 4, 4, 16], 3, [0.959, 1.58], [0.647, 0.219]),
+  direct([32, 32, 8, 4, 4, 4], 5, [0.712, 0.353], [0.0774, 0.235]),
+  direct([32, 16, 16, 4, 4, 8], 2, [0.785, 0.978], [0.559, 0.293]),
+  direct([16, 32, 16, 4, 4, 8], 4, [0.642, 0.959], [0.877, 0.114]),
+  direct([16, 32, 8, 4, 4, 8], 3, [0.439, 0.438], [0.616, 0.101]),
+  direct([8, 32, 16, 4, 4, 16], 4, [0.36, 1.01], [1.22, 0.0462]),
+  direct([8, 32, 8, 2, 4, 8], 8, [0.66, 0.221], [0.243, 0.129]),
+  direct([8, 16, 16, 4, 4, 32], 3, [1.1, 0.995], [0.59, 0.253]),
+  direct([4, 16, 16, 4, 4, 64], 8, [1.68, 0.992], [0.645, 0.423]),
 ];
 
 export const FLOAT_BYTES = 4;
@@ -104,10 +105,13 @@ export const FLOAT_BYTES = 4;
 export const matmulThreads = ({TILE_M, TILE_N, THREAD_M, THREAD_N, SPLIT_K}: MatmulTile): number =>
   (TILE_M / THREAD_M) * (TILE_N / THREAD_N) * SPLIT_K;
 
+/** Of workgroup memory, each a float wide: by so much the groups of a step are set apart in all. */
+const BANKS = 32;
+
 /** Of workgroup memory. */
 export function matmulBytes(t: MatmulTile): number {
   if (t.DIRECT) return FLOAT_BYTES * t.SPLIT_K * t.TILE_M * t.TILE_N;
-  const source = t.SPLIT_K * t.TILE_K * (t.TILE_M + 4);
+  const source = t.SPLIT_K * (t.TILE_K * t.TILE_M + BANKS);
   const filter = Math.max(t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
   return FLOAT_BYTES * (source + filter);
 }
@@ -162,12 +166,32 @@ export function matmulTileOf(tile: MatmulTile): MatmulTile {
   return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, ...(DIRECT && {DIRECT})};
 }
 
-/** What each thread stages per step: pairs of vectors of the source, vectors of the filter; or the vectors it finishes. */
+/** Sums of a thread from which on rows are staged by fours; wgsl/matmul.ts says why. */
+const FOURS = 64;
+
+/** Rows that are staged together. */
+const stackOf = ({THREAD_M, THREAD_N}: MatmulTile): 2 | 4 => (THREAD_M * THREAD_N < FOURS ? 2 : 4);
+
+/**
+ * What each thread stages per step: units of four k of STACK rows of the source, vectors of the filter, and first W_FIRST of these where
+ * it has no unit; or the vectors it finishes.
+ */
 export function loadsOf(tile: MatmulTile): Constants {
   const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, DIRECT} = tile;
   if (DIRECT) return {FINISHED: divideUp((TILE_M * TILE_N) / 4, matmulThreads(tile))};
   const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
-  return {X_LOADS: divideUp((TILE_M * TILE_K) / 8, team), W_LOADS: divideUp((TILE_K * TILE_N) / 4, team)};
+  const STACK = stackOf(tile);
+  const units = (TILE_M * TILE_K) / (4 * STACK);
+  const vectors = (TILE_K * TILE_N) / 4;
+  const spare = Math.max(0, team - units);
+  // Of pairs so few threads have none that they load what they do not need.
+  const W_FIRST = STACK === 4 && spare > 0 ? Math.min(STACK, Math.floor(vectors / spare)) : 0;
+  return {
+    STACK,
+    X_LOADS: divideUp(units, team),
+    W_FIRST,
+    W_LOADS: divideUp(vectors - W_FIRST * spare, team),
+  };
 }
 
 const PARTS = [1, 2, 3, 4, 6, 8];

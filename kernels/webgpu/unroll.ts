@@ -6,11 +6,17 @@
  *   { body }
  *
  * becomes THREAD_M blocks, each of which begins with `const i = …u;`. The braces stand on lines of their own, at the same
- * indentation as the comment.
+ * indentation as the comment. In the same way
+ *
+ *   // only STACK == 4
+ *   { body }
+ *
+ * stays where the constant has that value and goes where it has another: what is left out may be of other types.
  */
 import type {Constants} from '../plan.js';
 
-const DIRECTIVE = /^( *)\/\/ unroll (\w+) < (.+)$/;
+const UNROLL = /^( *)\/\/ unroll (\w+) < (.+)$/;
+const ONLY = /^( *)\/\/ only (\w+) == (\d+)$/;
 
 /**
  * @param extents values of the names in the directives: the kernel's constants.
@@ -21,24 +27,38 @@ export function unroll(text: string, extents: Constants, asLoops = false): strin
   const out: string[] = [];
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? '';
-    const match = DIRECTIVE.exec(line);
-    if (!match) {
+    const [, indent, name = '', value = ''] = UNROLL.exec(line) ?? ONLY.exec(line) ?? [];
+    if (indent === undefined) {
       out.push(line);
       continue;
     }
-    const [, indent = '', index = '', extent = ''] = match;
     const end = lines.indexOf(`${indent}}`, at);
     if (lines[at + 1] !== `${indent}{` || end < 0)
       throw new Error(`Braces at the indentation of '${line.trim()}' must follow it.`);
     const body = unroll(lines.slice(at + 2, end).join('\n'), extents, asLoops);
-    const count = extentOf(extent, extents);
-    if (asLoops)
-      out.push(`${indent}for (var ${index} = 0u; ${index} < ${count}u; ${index}++) {`, body, `${indent}}`);
-    for (let value = 0; !asLoops && value < count; value++)
-      out.push(`${indent}{`, `${indent}  const ${index} = ${value}u;`, body, `${indent}}`);
+    if (ONLY.test(line)) {
+      if (Number(extents[name]) === Number(value)) out.push(`${indent}{`, body, `${indent}}`);
+    } else out.push(...repeated(body, {indent, index: name, count: extentOf(value, extents)}, asLoops));
     at = end;
   }
   return out.join('\n');
+}
+
+interface Repetition {
+  readonly indent: string;
+  readonly index: string;
+  readonly count: number;
+}
+
+function repeated(body: string, {indent, index, count}: Repetition, asLoops: boolean): string[] {
+  if (asLoops)
+    return [`${indent}for (var ${index} = 0u; ${index} < ${count}u; ${index}++) {`, body, `${indent}}`];
+  return Array.from({length: count}, (_, value) => [
+    `${indent}{`,
+    `${indent}  const ${index} = ${value}u;`,
+    body,
+    `${indent}}`,
+  ]).flat();
 }
 
 /** A product or quotient of constants and numbers, such as `THREAD_N / 4`. */
