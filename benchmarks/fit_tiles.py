@@ -2,7 +2,7 @@
 
     python3 benchmarks/fit_tiles.py [FILE ...]     needs numpy and scipy; the files below unless others are named
 
-A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS]", microseconds, …], ...]}, where with PARTS
+A file holds {"rows": [[m, n, k, "TILE_M.TILE_N.TILE_K.THREAD_M.THREAD_N.SPLIT_K[.direct|.double][/PARTS]", microseconds, …], ...]}, where with PARTS
 the microseconds without the merge follow, or is what `kernels.js matmul --out=DIR`, `product_tiles.js --out=FILE` or
 `convolution_tiles.js --out=FILE` writes. Per tile it fits the model of estimateMatmul (slots, latency, work, fixed, overhead) to the
 logarithms of the times, and prints the mean error; then how much slower than the best measured tile the tile of least estimate is.
@@ -54,7 +54,7 @@ def read(content):
         m, n, k, text, us, *product = row
         tile, _, parts = text.partition('/')
         fields = tile.split('.')
-        if len(fields) == 7 and fields[6] != 'direct':
+        if len(fields) == 7 and fields[6] not in ('direct', 'double'):
             tile, parts = '.'.join(fields[:6]), fields[6]
         parts = int(parts or 1)
         product = [us] if parts == 1 else [one for one in product if one]

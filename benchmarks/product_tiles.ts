@@ -4,7 +4,7 @@
  * all buffers take turns, so that no run finds the one before's operands in a processor's cache, as in a network. Checks each tile's results
  * against the planner's choice first. Measured are the tiles whose estimate is near the least, and of those given the same.
  *   node dist/benchmarks/product_tiles.js [--networks=a,b] [--batches=1,8] [--least=ROWS] [--most=ROWS] [--within=1.6] [--keep=20]
- *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct][/PARTS],…] [--cold] [--out=FILE]
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct|.double][/PARTS],…] [--cold] [--out=FILE]
  * With --cold eight other kernels run before each run of a tile, so that its instructions and operands have left the processors' own
  * caches, not the one they share; their time without the tile is taken off.
  */
@@ -58,11 +58,23 @@ function tileFrom(text: string): MatmulTile {
     .split('.')
     .map(Number);
   const given = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS: Number(PARTS)};
+  if (tile.endsWith('double')) return {...given, STAGES: 2};
   return tile.endsWith('direct') ? {...given, DIRECT: true} : given;
 }
 
-function textOf({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, DIRECT}: MatmulTile): string {
-  const tile = [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...(DIRECT ? ['direct'] : [])].join('.');
+function textOf({
+  TILE_M,
+  TILE_N,
+  TILE_K,
+  THREAD_M,
+  THREAD_N,
+  SPLIT_K,
+  PARTS,
+  DIRECT,
+  STAGES,
+}: MatmulTile): string {
+  const flags = [...(DIRECT ? ['direct'] : []), ...(STAGES ? ['double'] : [])];
+  const tile = [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...flags].join('.');
   return PARTS > 1 ? `${tile}/${PARTS}` : tile;
 }
 

@@ -4,8 +4,17 @@ import {H200} from '../kernels/webgpu/device_model.js';
 import {estimateMatmul, MATMUL_TILES, type RatedTile} from '../kernels/webgpu/tiling.js';
 
 /** As benchmarks/product_tiles.ts names a tile. */
-const nameOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT}: RatedTile): string =>
-  [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...(DIRECT ? ['direct'] : [])].join('.');
+const nameOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT, STAGES}: RatedTile): string =>
+  [
+    TILE_M,
+    TILE_N,
+    TILE_K,
+    THREAD_M,
+    THREAD_N,
+    SPLIT_K,
+    ...(DIRECT ? ['direct'] : []),
+    ...(STAGES ? ['double'] : []),
+  ].join('.');
 
 type Row = readonly [m: number, n: number, k: number, tile: string, microseconds: number];
 
