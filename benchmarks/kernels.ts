@@ -3,6 +3,9 @@
  * products and the depth-wise convolutions of the networks.
  *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
  *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K.PARTS,…] matrix tiles to try beside those in use
+ *     [--problems=MxNxK[:norm],…] products to try just these tiles with instead of those of the networks; with `norm` behind a LayerNorm and with GELU
+ * Products and their merges all run on the same buffers, by turns in three rounds, of which the fastest counts: kernels whose buffers are made
+ * between two measurements find the GPU's clock down.
  */
 import {writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -19,9 +22,11 @@ import {
   type RatedTile,
   tilingFor,
 } from '../kernels/webgpu/tiling.js';
-import type {Block, Stage} from '../ops/index.js';
+import type {Stage} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
 import {atBatch, NETWORKS} from './networks.js';
+import {bufferSizes, stepOf} from '../src/tune/plan_steps.js';
+import {ScratchBuffers} from '../src/tune/scratch_buffers.js';
 import {openBench} from './tile_bench.js';
 import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
@@ -31,6 +36,7 @@ const {values, positionals} = parseArgs({
     batches: {type: 'string', default: '1,32'},
     networks: {type: 'string', default: Object.keys(NETWORKS).join()},
     tiles: {type: 'string', default: ''},
+    problems: {type: 'string', default: ''},
     out: {type: 'string'},
   },
 });
@@ -147,51 +153,82 @@ function unratedTile(text: string): RatedTile {
   return {...tile, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
 }
 
+interface Product {
+  readonly problem: MatmulProblem;
+  readonly isNormed: boolean;
+  readonly tiles: readonly RatedTile[];
+}
+
+const given = values.tiles.split(',').filter(Boolean).map(unratedTile);
+
 /** Candidates whose estimate is within `factor` of the best, and those of --tiles. */
 function tilesToTry(problem: MatmulProblem, factor: number): RatedTile[] {
   const rated = matmulCandidates(problem, limits);
   const estimates = rated.map((tile) => estimateMatmul(tile, problem, limits));
   const least = Math.min(...estimates);
-  const others = values.tiles.split(',').filter(Boolean).map(unratedTile);
-  return [...rated.filter((_, i) => (estimates[i] ?? Infinity) <= factor * least), ...others];
+  return [...rated.filter((_, i) => (estimates[i] ?? Infinity) <= factor * least), ...given];
 }
 
-async function matmul(): Promise<void> {
-  const planOf = ({m, n, k}: MatmulProblem, tile: RatedTile): Plan => {
-    const block: Block = {kind: 'BlockSeparable', stages: [pointwiseStage('project', n)]};
-    return lowerBlock(block, [1, 1, m, k], {...tilingFor(limits), matmul: () => matmulTileOf(tile)});
+function productOf(text: string): Product {
+  const [m = 0, n = 0, k = 0] = text.split(':')[0]?.split('x').map(Number) ?? [];
+  return {
+    problem: {m, n, k, isPointwise: true},
+    isNormed: text.endsWith(':norm'),
+    tiles: given.filter(({PARTS}) => PARTS === 1 || !text.endsWith(':norm')),
   };
-  const jobs = matmulProblems().map((problem) => ({problem, tiles: tilesToTry(problem, 1.6)}));
-  await pipelines.prepare(
-    jobs.flatMap(({problem, tiles}) => tiles.flatMap((tile) => planOf(problem, tile).dispatches)),
+}
+
+/** The product and, in parts, its merge, without what stands before them. */
+function dispatchesOf({problem: {m, n, k}, isNormed}: Product, tile: RatedTile): readonly [Plan, Dispatch[]] {
+  const norm: Stage = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true};
+  const stages = isNormed ? [norm, pointwiseStage('project', n, 'gelu')] : [pointwiseStage('project', n)];
+  const tiling = {...tilingFor(limits), matmul: () => matmulTileOf(tile)};
+  const plan = lowerBlock({kind: 'BlockSeparable', stages}, [1, 1, m, k], tiling);
+  const at = plan.dispatches.findIndex(({constants}) => 'TILE_M' in constants);
+  return [plan, plan.dispatches.slice(at)];
+}
+
+const ROUNDS = 3;
+
+async function matmul(): Promise<void> {
+  const asked = values.problems.split(',').filter(Boolean).map(productOf);
+  const products = asked.length > 0 ? asked : matmulProblems().map((problem): Product => ({problem, isNormed: false, tiles: tilesToTry(problem, 1.6)})); // prettier-ignore
+  const jobs = products.flatMap((product) =>
+    product.tiles.map((tile) => {
+      const [plan, dispatches] = dispatchesOf(product, tile);
+      return {product, tile, plan, dispatches, times: [] as number[]};
+    }),
   );
-  await warmUp();
-  for (const {problem, tiles} of jobs) {
-    const timed: {tile: string; us: number; estimate: number}[] = [];
-    for (const tile of tiles) {
-      const plan = planOf(problem, tile);
-      const buffers = new PlanBuffers(device, plan);
-      const sequence = plan.dispatches.map((dispatch) => recordedOf(device, pipelines, dispatch, buffers));
-      const us = await timer.microseconds(sequence);
-      timed.push({
-        tile: tileOf(plan.dispatches[0] as Dispatch),
-        us,
-        estimate: estimateMatmul(tile, problem, limits),
-      });
-      buffers.destroy();
-    }
+  await pipelines.prepare(jobs.flatMap(({dispatches}) => dispatches));
+  const buffers = new ScratchBuffers(device);
+  const bench = {device, pipelines, buffers, sizes: bufferSizes(jobs.map(({plan}) => plan))};
+  const sequences = jobs.map(({dispatches}) =>
+    dispatches.map((dispatch): Recorded => {
+      const {pipeline, groups, workgroups} = stepOf(dispatch, bench);
+      return {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups}; // Kernels have one group.
+    }),
+  );
+  await timer.microseconds(sequences[0] ?? [], {samples: 5, milliseconds: 200});
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [at, {times}] of jobs.entries())
+      times.push(await timer.microseconds(sequences[at] ?? [], {milliseconds: 3}));
+  for (const product of products) {
+    const {m, n, k} = product.problem;
+    const timed = jobs
+      .filter((job) => job.product === product)
+      .map(({tile, times}) => ({
+        tile: [tile.TILE_M, tile.TILE_N, tile.TILE_K, tile.THREAD_M, tile.THREAD_N, tile.SPLIT_K, ...(tile.DIRECT ? ['direct'] : [])].join('.') + (tile.PARTS > 1 ? `/${tile.PARTS}` : ''), // prettier-ignore
+        us: Math.min(...times),
+        estimate: estimateMatmul(tile, product.problem, limits),
+      }));
     const chosen = [...timed].sort((a, b) => a.estimate - b.estimate)[0];
     timed.sort((a, b) => a.us - b.us);
-    const {m, n, k} = problem;
     const rate = (us: number): string => ((2 * m * n * k) / us / 1e6).toFixed(1);
-    console.log(
-      `${m}×${n}×${k}: ${timed
-        .slice(0, 4)
-        .map(({tile, us}) => `${tile} ${us.toFixed(1)}us ${rate(us)}T`)
-        .join(' | ')} || chosen ${chosen?.tile ?? ''} ${(chosen?.us ?? NaN).toFixed(1)}us`,
-    );
+    const best = timed.slice(0, 4).map(({tile, us}) => `${tile} ${us.toFixed(1)}us ${rate(us)}T`);
+    console.log(`${m}×${n}×${k}${product.isNormed ? ' normed' : ''}: ${best.join(' | ')} || chosen ${chosen?.tile ?? ''} ${(chosen?.us ?? NaN).toFixed(1)}us`); // prettier-ignore
     for (const row of timed) rows.push({m, n, k, ...row});
   }
+  buffers.destroy();
 }
 
 /** Every strip and workgroup shape over the depth-wise convolutions of the networks. */
@@ -273,7 +310,11 @@ const program = programs[positionals[0] ?? 'blocks'];
 if (!program)
   throw new Error(`There is no '${positionals[0] ?? ''}'; use ${Object.keys(programs).join(', ')}.`);
 await program();
+const isBare = program === matmul; // See fit_tiles.py.
 if (values.out)
-  writeFileSync(`${values.out}/${positionals[0] ?? 'blocks'}.json`, JSON.stringify({adapter, limits, rows}));
+  writeFileSync(
+    `${values.out}/${positionals[0] ?? 'blocks'}.json`,
+    JSON.stringify({adapter, limits, ...(isBare && {isBare}), rows}),
+  );
 adapter.dispose();
 process.exit(0);

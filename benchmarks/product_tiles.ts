@@ -58,7 +58,7 @@ function tileFrom(text: string): MatmulTile {
     .split('.')
     .map(Number);
   const given = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS: Number(PARTS)};
-  if (tile.endsWith('double')) return {...given, STAGES: 2};
+  if (tile.endsWith('double')) return {...given, BUFFERS: 2};
   return tile.endsWith('direct') ? {...given, DIRECT: true} : given;
 }
 
@@ -71,9 +71,9 @@ function textOf({
   SPLIT_K,
   PARTS,
   DIRECT,
-  STAGES,
+  BUFFERS,
 }: MatmulTile): string {
-  const flags = [...(DIRECT ? ['direct'] : []), ...(STAGES ? ['double'] : [])];
+  const flags = [...(DIRECT ? ['direct'] : []), ...(BUFFERS ? ['double'] : [])];
   const tile = [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...flags].join('.');
   return PARTS > 1 ? `${tile}/${PARTS}` : tile;
 }

@@ -51,6 +51,9 @@ const STRIP = {FUSED: true, STRIP_W: 2, LANES: 4} as const;
 const patchTile: ExpandPatchTile = {...STRIP, TILE_H: 2, TILE_W: 4, STRIP_H: 1, PIXELS: 4};
 const rowsTile: ExpandRowsTile = {...STRIP, TILE_H: 4, TILE_W: 4, STRIP_H: 2, STEP_ROWS: 1, STAGED: true};
 
+/** A product of 8×8 sums a thread, which stages its rows by fours. */
+const byFours = (tile: Partial<MatmulTile>): MatmulTile => ({...STAGED, THREAD_M: 8, THREAD_N: 8, ...tile});
+
 /** Sizes on, under and over vectors, lanes and teams. */
 const CASES: Readonly<Record<string, GateCase>> = {
   'many tiles, batch 2': {
@@ -70,6 +73,21 @@ const CASES: Readonly<Record<string, GateCase>> = {
     block: {kind: 'BlockMBConv', stages: [depthwise(100), gateStage(46), pointwiseStage('project', 8)]},
     input: [1, 2, 2, 100],
     change: {depthwise: () => ({TILE_H: 2, TILE_W: 2, STRIP_H: 2, STRIP_W: 2, LANES: 16})},
+  },
+  'behind it a product that stages rows by fours': {
+    block: {kind: 'BlockMBConv', stages: [depthwise(36), gateStage(9), pointwiseStage('project', 8)]},
+    input: [1, 9, 15, 36],
+    change: {matmul: () => byFours({TILE_M: 128, TILE_N: 64})},
+  },
+  'behind it one that does so by half of its threads, in two parts': {
+    block: {kind: 'BlockMBConv', stages: [depthwise(36), gateStage(9), pointwiseStage('project', 8)]},
+    input: [2, 16, 8, 36],
+    change: {matmul: () => byFours({TILE_M: 64, TILE_N: 128, PARTS: 2})},
+  },
+  'behind it one of two buffers': {
+    block: {kind: 'BlockMBConv', stages: [depthwise(36), gateStage(9), pointwiseStage('project', 8)]},
+    input: [2, 8, 8, 36],
+    change: {matmul: () => byFours({TILE_M: 64, TILE_N: 64, TILE_K: 8, BUFFERS: 2})},
   },
   'an expansion on the spot, by a patch': {
     block: {kind: 'BlockMBConv', stages: [pointwiseStage('expand', 36, 'relu6'), depthwise(36, 5), gateStage(6), pointwiseStage('project', 8)]}, // prettier-ignore

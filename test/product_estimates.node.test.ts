@@ -4,7 +4,7 @@ import {H200} from '../kernels/webgpu/device_model.js';
 import {estimateMatmul, MATMUL_TILES, type RatedTile} from '../kernels/webgpu/tiling.js';
 
 /** As benchmarks/product_tiles.ts names a tile. */
-const nameOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT, STAGES}: RatedTile): string =>
+const nameOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT, BUFFERS}: RatedTile): string =>
   [
     TILE_M,
     TILE_N,
@@ -13,7 +13,7 @@ const nameOf = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, DIRECT, ST
     THREAD_N,
     SPLIT_K,
     ...(DIRECT ? ['direct'] : []),
-    ...(STAGES ? ['double'] : []),
+    ...(BUFFERS ? ['double'] : []),
   ].join('.');
 
 type Row = readonly [m: number, n: number, k: number, tile: string, microseconds: number];

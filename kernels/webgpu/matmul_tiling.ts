@@ -17,7 +17,7 @@ export interface MatmulTile {
   /** Operands go straight from memory to registers (wgsl/direct.ts), TILE_K channels in flight; else through workgroup memory. */
   readonly DIRECT?: true;
   /** Both operands are staged twice by turns, at one barrier a step instead of two. */
-  readonly STAGES?: 2;
+  readonly BUFFERS?: 2;
 }
 
 export interface MatmulProblem {
@@ -72,8 +72,8 @@ const rated = (
 /** A step of it is a share of one where K ends: what it reads beyond is in the cache. */
 const direct = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), DIRECT: true});
 
-/** Its steps are half as long, since with two stages a step has half the barriers. */
-const double = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), STAGES: 2});
+/** Its steps are half as long, as each has half the barriers. */
+const double = (...given: Parameters<typeof rated>): RatedTile => ({...rated(...given), BUFFERS: 2});
 
 export const MATMUL_TILES: readonly RatedTile[] = [
   rated([128, 64, 16, 8, 8, 1], 3, [0.51, 0.743], [2.39, 0.721]),
@@ -118,9 +118,9 @@ const BANKS = 32;
 /** Of workgroup memory. */
 export function matmulBytes(t: MatmulTile): number {
   if (t.DIRECT) return FLOAT_BYTES * t.SPLIT_K * t.TILE_M * t.TILE_N;
-  const {STAGES = 1} = t;
-  const source = STAGES * t.SPLIT_K * (t.TILE_K * t.TILE_M + BANKS);
-  const filter = Math.max(STAGES * t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
+  const {BUFFERS = 1} = t;
+  const source = BUFFERS * t.SPLIT_K * (t.TILE_K * t.TILE_M + BANKS);
+  const filter = Math.max(BUFFERS * t.SPLIT_K * t.TILE_K, (t.SPLIT_K - 1) * t.TILE_M) * t.TILE_N;
   return FLOAT_BYTES * (source + filter);
 }
 
@@ -170,8 +170,8 @@ export function estimateMatmul(t: RatedTile, problem: MatmulProblem, limits: Dev
 
 /** The tile without its rates: what becomes a kernel's constants. */
 export function matmulTileOf(tile: MatmulTile): MatmulTile {
-  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, DIRECT, STAGES} = tile;
-  const flags = {...(DIRECT && {DIRECT}), ...(STAGES && {STAGES})};
+  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, DIRECT, BUFFERS} = tile;
+  const flags = {...(DIRECT && {DIRECT}), ...(BUFFERS && {BUFFERS})};
   return {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS, ...flags};
 }
 
@@ -186,7 +186,7 @@ const stackOf = ({THREAD_M, THREAD_N}: MatmulTile): 2 | 4 => (THREAD_M * THREAD_
  * it has no unit; or the vectors it finishes.
  */
 export function loadsOf(tile: MatmulTile): Constants {
-  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, DIRECT, STAGES = 1} = tile;
+  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, DIRECT, BUFFERS = 1} = tile;
   if (DIRECT) return {FINISHED: divideUp((TILE_M * TILE_N) / 4, matmulThreads(tile))};
   const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
   const STACK = stackOf(tile);
@@ -197,7 +197,7 @@ export function loadsOf(tile: MatmulTile): Constants {
   const W_FIRST = STACK === 4 && spare > 0 ? Math.min(STACK, Math.floor(vectors / spare)) : 0;
   return {
     STACK,
-    STAGES,
+    BUFFERS,
     X_LOADS: divideUp(units, team),
     W_FIRST,
     W_LOADS: divideUp(vectors - W_FIRST * spare, team),

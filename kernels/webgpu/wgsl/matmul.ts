@@ -9,11 +9,12 @@
  *
  * The source is transposed on its way into workgroup memory, in stacks of STACK rows of one k: a thread reads four rows or four
  * columns of one k at a time and holds few of them in registers. Each group of four k is a little longer than its stacks, so that what
- * neighbouring threads store lies in different banks. With STAGES
- * 2 a step is staged while others still read the one before, at one barrier a step instead of two. Measured on an H200 at 25088×768×192:
- * - 8×4 sums a thread: pairs of rows, each row of sums by itself, 40.4 TFLOP/s; stacks of four 37.7, since half of the threads then have no rows to stage.
- * - 8×8: stacks of four, column by column of sums, every other one upwards, 44.7; all downwards 44.1; row by row 42; pairs 38.8. Each multiply-add then
- *   shares an operand with the one before, which the processor need not read again from its registers.
+ * neighbouring threads store lies in different banks. With BUFFERS 2 a step is staged while others still read the one before, at one
+ * barrier a step instead of two. Measured on an H200 at 25088×768×192:
+ *
+ * - 8×4 sums a thread: pairs of rows, sums row by row, 40.4 TFLOP/s; stacks of four 37.7, as half of the threads have no rows to stage.
+ * - 8×8: stacks of four, sums column by column, every other one upwards, 44.7; all downwards 44.1; row by row 42; pairs 38.8. Up and
+ *   down, each multiply-add shares an operand with the one before, which the processor need not read again from its registers.
  *
  * K is a multiple of four: the packed filter has zero rows where channels are not. Where the rows come from is said by one of the
  * texts of matmul_sources.ts: what of a row serves all steps (originOf), what of a group of four k serves all rows (tapOf), and what is
@@ -42,12 +43,12 @@ const FIRST_VECTORS = W_FIRST * SPARE;
 // A gate's scales wait in registers beside the rows, and multiply them as both go into workgroup memory: as they are loaded, every step
 // would wait for the loads of the next.
 const SCALES = select(1u, X_LOADS * STACK, HAS_SCALES);
-const X_STAGE = SPLIT_K * TILE_K4 * GROUP;
-const W_STAGE = SPLIT_K * TILE_K * TILE_N4;
+const X_BUFFER = SPLIT_K * TILE_K4 * GROUP;
+const W_BUFFER = SPLIT_K * TILE_K * TILE_N4;
 
-var<workgroup> xTile: array<Stack, STAGES * X_STAGE>;  // [stage][team][TILE_K / 4][4][TILE_M / STACK]
-// [stage][team][TILE_K][TILE_N / 4]; behind the last step the sums of all teams but the first, [team − 1][thread][THREAD_M × THREAD_N / 4]
-var<workgroup> wTile: array<vec4f, max(STAGES * W_STAGE, (SPLIT_K - 1u) * TILE_M * TILE_N4)>;
+var<workgroup> xTile: array<Stack, BUFFERS * X_BUFFER>;  // [buffer][team][TILE_K / 4][4][TILE_M / STACK]
+// [buffer][team][TILE_K][TILE_N / 4]; behind the last step the sums of all teams but the first, [team − 1][thread][THREAD_M × THREAD_N / 4]
+var<workgroup> wTile: array<vec4f, max(BUFFERS * W_BUFFER, (SPLIT_K - 1u) * TILE_M * TILE_N4)>;
 
 fn filter4(base: u32, k: u32, n4: u32) -> vec4f {
   if (COVERED_K > K && k >= K) { return vec4f(0.0); }
@@ -126,9 +127,9 @@ fn main(
   makeScales(rowOrigin, part, local);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
-    let stage = (step - 1u) % STAGES;
-    let xBase = stage * X_STAGE + team * TILE_K4 * GROUP;
-    let wBase = stage * W_STAGE + team * TILE_K * TILE_N4;
+    let buffer = (step - 1u) % BUFFERS;
+    let xBase = buffer * X_BUFFER + team * TILE_K4 * GROUP;
+    let wBase = buffer * W_BUFFER + team * TILE_K * TILE_N4;
     if (W_FIRST == 0u || thread < X_UNITS) {
       // unroll i < X_LOADS
       {
@@ -221,9 +222,9 @@ fn main(
         }
       }
     }
-    if (STAGES == 1u) { workgroupBarrier(); }
+    if (BUFFERS == 1u) { workgroupBarrier(); }
   }
-  if (STAGES > 1u) { workgroupBarrier(); }
+  if (BUFFERS > 1u) { workgroupBarrier(); }
 
   // The moments of the tile's rows, each by one thread: a row has NORM_BLOCKS statistics and THREADS_N threads that want it.
   if (HAS_NORM) {
