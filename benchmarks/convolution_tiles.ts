@@ -29,7 +29,16 @@ import {tilingFor} from '../kernels/webgpu/tiling.js';
 import type {Shape4D, SpatialStage} from '../ops/index.js';
 import {resolvePad} from '../ops/shapes.js';
 import {atBatch} from './networks.js';
-import {differencesFrom, drawn, type Measured, type NetworkConvolution, networkConvolutions, openBench, sweepJobs} from './tile_bench.js'; // prettier-ignore
+import {
+  differencesFrom,
+  drawn,
+  type Measured,
+  type NetworkConvolution,
+  networkConvolutions,
+  openBench,
+  sweepJobs,
+} from './tile_bench.js';
+import {tileText} from './tile_text.js'; // prettier-ignore
 
 const {values} = parseArgs({
   options: {
@@ -56,9 +65,6 @@ interface Job {
 
 const isFull = (stage: SpatialStage, input: Shape4D): boolean =>
   stage.group === input[3] && stage.kernel.some((side) => side > 1);
-
-const tileText = ({TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS}: ConvolutionTile): string =>
-  [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS].join('.');
 
 /** `winograd 4` is F(4×4, 3×3). */
 const formOf = ({WINOGRAD}: ConvolutionTile): string => (WINOGRAD ? `winograd ${WINOGRAD}` : 'implicit');

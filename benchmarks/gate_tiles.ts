@@ -9,9 +9,8 @@ import {parseArgs} from 'node:util';
 import type {Dispatch, Plan} from '../kernels/plan.js';
 import {sameTile} from '../kernels/webgpu/candidates.js';
 import {
-  estimateGate,
-  estimateReduce,
   formOfGate,
+  gateCost,
   gateCandidates,
   type GateProblem,
   type GateTile,
@@ -128,7 +127,7 @@ async function measure(block: NetworkBlock, input: Shape4D): Promise<readonly Ro
     const out = await outputOf(device, [], buffers.get('out'));
     expected ??= out;
     const difference = differenceOf(expected, out);
-    const estimate = estimateGate(tile, problem, limits.processors) + estimateReduce(tile, problem, limits.processors); // prettier-ignore
+    const estimate = gateCost(tile, problem, limits.processors);
     rows.push({block: block.name, problem, tile, chosen: at === 0, microseconds, gateMicroseconds, estimate, difference}); // prettier-ignore
     buffers.destroy();
   }

@@ -2,7 +2,7 @@
  * GPU time of each dispatch of each block of the networks, against the measured peaks; and sweeps of tiles over the matrix
  * products and the depth-wise convolutions of the networks.
  *   node dist/benchmarks/kernels.js [blocks|matmul|depthwise|epilogues] [--batches=1,8,32] [--networks=a,b] [--out=DIR]
- *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K.PARTS,…] matrix tiles to try beside those in use
+ *     [--tiles=M.N.K.THREAD_M.THREAD_N.SPLIT_K[.direct|.double][/PARTS],…] matrix tiles to try beside those in use
  *     [--problems=MxNxK[:norm],…] products to try just these tiles with instead of those of the networks; with `norm` behind a LayerNorm and with GELU
  * Products and their merges all run on the same buffers, by turns in three rounds, of which the fastest counts: kernels whose buffers are made
  * between two measurements find the GPU's clock down.
@@ -24,10 +24,11 @@ import {
 } from '../kernels/webgpu/tiling.js';
 import type {Stage} from '../ops/index.js';
 import {pointwiseStage} from '../ops/stages/make.js';
-import {atBatch, NETWORKS} from './networks.js';
-import {bufferSizes, stepOf} from '../src/tune/plan_steps.js';
+import {bufferSizes} from '../src/tune/plan_steps.js';
 import {ScratchBuffers} from '../src/tune/scratch_buffers.js';
-import {openBench} from './tile_bench.js';
+import {atBatch, NETWORKS} from './networks.js';
+import {openBench, recordedIn} from './tile_bench.js';
+import {tileFrom, tileText} from './tile_text.js';
 import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values, positionals} = parseArgs({
@@ -147,11 +148,10 @@ function matmulProblems(): MatmulProblem[] {
 }
 
 /** A tile nothing is known of. */
-function unratedTile(text: string): RatedTile {
-  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0, PARTS = 1] = text.split('.').map(Number); // prettier-ignore
-  const tile = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS};
-  return {...tile, slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0};
-}
+const unratedTile = (text: string): RatedTile => ({
+  ...tileFrom(text),
+  ...{slots: 1, latency: Infinity, work: 0, fixed: 0, overhead: 0},
+});
 
 interface Product {
   readonly problem: MatmulProblem;
@@ -202,12 +202,7 @@ async function matmul(): Promise<void> {
   await pipelines.prepare(jobs.flatMap(({dispatches}) => dispatches));
   const buffers = new ScratchBuffers(device);
   const bench = {device, pipelines, buffers, sizes: bufferSizes(jobs.map(({plan}) => plan))};
-  const sequences = jobs.map(({dispatches}) =>
-    dispatches.map((dispatch): Recorded => {
-      const {pipeline, groups, workgroups} = stepOf(dispatch, bench);
-      return {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups}; // Kernels have one group.
-    }),
-  );
+  const sequences = jobs.map(({dispatches}) => dispatches.map((dispatch) => recordedIn(dispatch, bench)));
   await timer.microseconds(sequences[0] ?? [], {samples: 5, milliseconds: 200});
   for (let round = 0; round < ROUNDS; round++)
     for (const [at, {times}] of jobs.entries())
@@ -217,7 +212,7 @@ async function matmul(): Promise<void> {
     const timed = jobs
       .filter((job) => job.product === product)
       .map(({tile, times}) => ({
-        tile: [tile.TILE_M, tile.TILE_N, tile.TILE_K, tile.THREAD_M, tile.THREAD_N, tile.SPLIT_K, ...(tile.DIRECT ? ['direct'] : [])].join('.') + (tile.PARTS > 1 ? `/${tile.PARTS}` : ''), // prettier-ignore
+        tile: tileText(tile),
         us: Math.min(...times),
         estimate: estimateMatmul(tile, product.problem, limits),
       }));

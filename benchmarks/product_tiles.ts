@@ -30,6 +30,7 @@ import {pointwiseStage} from '../ops/stages/make.js';
 import {blocksOf} from './network_blocks.js';
 import {atBatch, type NetworkBlock} from './networks.js';
 import {openBench, outputOf} from './tile_bench.js';
+import {tileFrom, tileText} from './tile_text.js';
 import {PlanBuffers, type Recorded, recordedOf} from './timing.js';
 
 const {values} = parseArgs({
@@ -51,32 +52,6 @@ const [COPIES, LARGE_COPIES, LARGE] = [8, 3, 25e6];
 const [COLD_COPIES, LARGE_COLD_COPIES, LARGE_COLD] = [2, 1, 8e6];
 const WARM_UP_MS = 40;
 const {adapter, device, limits, pipelines, timer} = await openBench();
-
-function tileFrom(text: string): MatmulTile {
-  const [tile = '', PARTS = 1] = text.split('/');
-  const [TILE_M = 0, TILE_N = 0, TILE_K = 0, THREAD_M = 0, THREAD_N = 0, SPLIT_K = 0] = tile
-    .split('.')
-    .map(Number);
-  const given = {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, PARTS: Number(PARTS)};
-  if (tile.endsWith('double')) return {...given, BUFFERS: 2};
-  return tile.endsWith('direct') ? {...given, DIRECT: true} : given;
-}
-
-function textOf({
-  TILE_M,
-  TILE_N,
-  TILE_K,
-  THREAD_M,
-  THREAD_N,
-  SPLIT_K,
-  PARTS,
-  DIRECT,
-  BUFFERS,
-}: MatmulTile): string {
-  const flags = [...(DIRECT ? ['direct'] : []), ...(BUFFERS ? ['double'] : [])];
-  const tile = [TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, SPLIT_K, ...flags].join('.');
-  return PARTS > 1 ? `${tile}/${PARTS}` : tile;
-}
 
 /** A tile that is not rated, with the rates of the one most like it: good enough to leave hopeless ones out. */
 function ratedLike(tile: MatmulTile): RatedTile {
@@ -201,7 +176,7 @@ function tilesToTry(problem: MatmulProblem): readonly MatmulTile[] {
   const cost = (tile: RatedTile): number => estimateMatmul(tile, problem, limits);
   const rated = matmulCandidates(problem, limits);
   const given = extra.filter(({PARTS}) => problem.canPart || PARTS === 1).map(ratedLike);
-  const known = new Map([...given, ...rated].map((tile) => [textOf(tile), tile]));
+  const known = new Map([...given, ...rated].map((tile) => [tileText(tile), tile]));
   const sorted = [...known.values()].sort((a, b) => cost(a) - cost(b));
   const least = Math.min(...rated.map(cost));
   return [tilingFor(limits).matmul(problem), ...sorted.filter((tile) => cost(tile) <= Number(values.within) * least).slice(0, Number(values.keep))].map(matmulTileOf); // prettier-ignore
@@ -217,7 +192,7 @@ function posedBy(product: Dispatch): Posed {
 
 /** Times of all tiles worth it, best first. */
 async function measure(block: NetworkBlock, {key, problem, ...posed}: Posed): Promise<readonly Row[]> {
-  const tiles = new Map(tilesToTry(problem).map((tile) => [textOf(tile), tile]));
+  const tiles = new Map(tilesToTry(problem).map((tile) => [tileText(tile), tile]));
   const planOf = (tile?: MatmulTile): Plan => planWith(block, key, tile);
   await pipelines.prepare([...tiles.values()].flatMap((tile) => dispatchesOf(planOf(tile), key)));
   // The plan with most parts has the largest buffers, and the same names before the product.
@@ -260,7 +235,7 @@ for (const network of values.networks.split(',')) {
         seen.add(id);
         const found = await measure(block, posed);
         rows.push(...found);
-        const chosen = textOf(tilingFor(limits).matmul(posed.problem));
+        const chosen = tileText(tilingFor(limits).matmul(posed.problem));
         const best = found.slice(0, 6).map(({tile, us}) => `${tile} ${us.toFixed(1)}`);
         const own = found.find(({tile}) => tile === chosen)?.us.toFixed(1);
         console.log(`${id}: ${best.join(' | ')} || chosen ${chosen} ${own} of ${found.length}, ${((performance.now() - began) / 1000).toFixed(1)} s`); // prettier-ignore

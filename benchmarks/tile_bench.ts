@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import type {Plan} from '../kernels/plan.js';
+import type {Dispatch, Plan} from '../kernels/plan.js';
 import type {PipelineCache} from '../kernels/webgpu/compile.js';
 import {executePlan, pipelinesOf} from '../kernels/webgpu/execute.js';
 import {limitsOf} from '../kernels/webgpu/index.js';
@@ -148,16 +148,19 @@ export interface Timed {
   readonly parts: readonly number[];
 }
 
+/** A dispatch on buffers that it shares with others. */
+export function recordedIn(dispatch: Dispatch, bench: Parameters<typeof stepOf>[1]): Recorded {
+  const {pipeline, groups, workgroups} = stepOf(dispatch, bench);
+  return {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups}; // Kernels have one group.
+}
+
 /** Microseconds of each plan, which may all have the same buffers. */
 async function timesOf(plans: readonly Plan[], {device, pipelines, timer}: Bench): Promise<Timed[]> {
   const buffers = new ScratchBuffers(device);
   const bench = {device, pipelines, buffers, sizes: bufferSizes(plans)};
   const timed: Timed[] = [];
   for (const plan of plans) {
-    const sequence = plan.dispatches.map((dispatch): Recorded => {
-      const {pipeline, groups, workgroups} = stepOf(dispatch, bench);
-      return {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups}; // Kernels have one group.
-    });
+    const sequence = plan.dispatches.map((dispatch) => recordedIn(dispatch, bench));
     const us = await timer.microseconds(sequence);
     const parts: number[] = [];
     for (const one of sequence) parts.push(sequence.length === 1 ? us : await timer.microseconds([one]));
@@ -173,9 +176,7 @@ async function warmUp(plan: Plan | undefined, {device, pipelines, timer}: Bench)
   if (!plan || !first) throw new Error('There is nothing to time.');
   const buffers = new ScratchBuffers(device);
   const bench = {device, pipelines, buffers, sizes: bufferSizes([plan])};
-  const {pipeline, groups, workgroups} = stepOf(first, bench);
-  const one = {pipeline, bindGroup: groups[0] as GPUBindGroup, workgroups};
-  await timer.microseconds([one], {samples: 5, milliseconds: 100});
+  await timer.microseconds([recordedIn(first, bench)], {samples: 5, milliseconds: 100});
   buffers.destroy();
 }
 

@@ -171,8 +171,9 @@ describe('kernel texts', () => {
     );
     expect(unroll(text, {STACK: 2})).toBe('{\n  f();\n}');
     expect(unroll(text, {STACK: 4}, true)).toBe('{\n  g();\n}');
-    expect(unroll(text, {})).toBe('');
-    expect(() => unroll('// only STACK == 2\nf();', {})).toThrowError(/Braces/);
+    expect(unroll(text, {STACK: 3})).toBe('');
+    expect(() => unroll(text, {})).toThrowError(/no constant STACK/);
+    expect(() => unroll('// only STACK == 2\nf();', {STACK: 2})).toThrowError(/Braces/);
   });
 });
 

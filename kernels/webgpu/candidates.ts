@@ -16,7 +16,7 @@ import {type DeviceModel, H200, processorTime} from './device_model.js';
 import {expandRowsCandidates, expandRowsTiles} from './expand_rows_tiling.js';
 import {estimateFeedForward, feedForwardCandidates, feedForwardTiles} from './feed_forward_tiling.js';
 import {type Apart, APART, FUSED_RATES} from './fused_tiling.js';
-import {estimateGate, estimateReduce, formOfGate, gateCandidates} from './gate_tiling.js';
+import {estimateGate, estimateReduce, formOfGate, gateCandidates, isInProduct} from './gate_tiling.js';
 import {
   groupedMicroseconds,
   type GroupedProblem,
@@ -296,8 +296,10 @@ const gate: TileRow<ProblemOf<'gate'>, TileOf<'gate'>> = {
   estimate: (tile, problem, {device}) =>
     scaledFromH200(estimateGate(tile, problem, device.limits.processors), device),
   formOf: formOfGate,
+  // One that a product makes has no launch of its own.
   besides: (tile, problem, {device}) =>
-    scaledFromH200(estimateReduce(tile, problem, device.limits.processors), device),
+    scaledFromH200(estimateReduce(tile, problem, device.limits.processors), device) -
+    (isInProduct(tile) ? device.launchMicroseconds : 0),
 };
 
 const sum: TileRow<ProblemOf<'sum'>, TileOf<'sum'>> = {

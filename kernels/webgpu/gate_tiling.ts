@@ -183,7 +183,7 @@ function bytesOf(tile: GateTile, problem: GateProblem): number {
   return FLOAT_BYTES * (expand + (isReduced(tile) ? tiles * blocks * reduced : channels * (reduced + tiles)));
 }
 
-/** Microseconds of the gate, less a launch. */
+/** Microseconds of the gate, apart from the launch of its dispatch, where it has one. */
 export function estimateGate(tile: GateTile, problem: GateProblem, processors: number): number {
   const {start, bytes: rate, thread, load} = ratesOf(tile);
   const bytes = bytesOf(tile, problem);
@@ -191,7 +191,8 @@ export function estimateGate(tile: GateTile, problem: GateProblem, processors: n
   const workgroups = isInProduct(tile) ? (problem.product?.workgroups ?? 1) : problem.batch * tile.SHARES;
   const turns = divideUp(workgroups, processors);
   const loads = bytes / (VECTOR_BYTES * threads);
-  return start - LAUNCH + turns * (bytes / rate + thread * threads) + load * loads;
+  const launch = isInProduct(tile) ? 0 : LAUNCH; // Which `start` includes.
+  return start - launch + turns * (bytes / rate + thread * threads) + load * loads;
 }
 
 /** What the tile adds to the depth-wise kernel before it. */
@@ -205,6 +206,12 @@ export function estimateReduce(
   const bytes = FLOAT_BYTES * divideUp(channels, sums.blocks) * reduced;
   return REDUCING.start + (turns * bytes) / REDUCING.bytes;
 }
+
+/** Microseconds of the gate, its launch and what the kernel before it has more to do for it. */
+export const gateCost = (tile: GateTile, problem: GateProblem, processors: number): number =>
+  (isInProduct(tile) ? 0 : LAUNCH) +
+  estimateGate(tile, problem, processors) +
+  estimateReduce(tile, problem, processors);
 
 /** The gate in one dispatch. One processor takes 7 µs to read the weights of 1152 channels; each share reads half of them and its part of the rest. */
 function wholeTile({batch, channels, reduced}: GateProblem, limits: DeviceLimits): GateDispatch {
@@ -221,8 +228,7 @@ function wholeTile({batch, channels, reduced}: GateProblem, limits: DeviceLimits
 
 export function gateTile(problem: GateProblem, limits: DeviceLimits): GateTile {
   const {processors} = limits;
-  const rate = (tile: GateTile): number =>
-    estimateGate(tile, problem, processors) + estimateReduce(tile, problem, processors);
+  const rate = (tile: GateTile): number => gateCost(tile, problem, processors);
   const [whole, reduced] = [false, true].map((isOf) => gateCandidates(problem, limits).filter((tile) => isReduced(tile) === isOf)); // prettier-ignore
   const plain: GateTile = wholeTile(problem, limits);
   // Estimates of one form rank its tiles well, but more shares are too cheap beside the other form: that is compared with the plain tile.

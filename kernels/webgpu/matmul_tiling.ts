@@ -181,22 +181,32 @@ const FOURS = 64;
 /** Rows that are staged together. */
 const stackOf = ({THREAD_M, THREAD_N}: MatmulTile): 2 | 4 => (THREAD_M * THREAD_N < FOURS ? 2 : 4);
 
+/** Of a team: units of four k of a stack's rows that it stages per step, vectors of the filter, and threads that get no unit. */
+function staged(tile: MatmulTile): {units: number; vectors: number; spare: number; team: number} {
+  const {TILE_M, TILE_N, TILE_K, SPLIT_K} = tile;
+  const team = matmulThreads(tile) / SPLIT_K;
+  const units = (TILE_M * TILE_K) / (4 * stackOf(tile));
+  return {units, vectors: (TILE_K * TILE_N) / 4, spare: Math.max(0, team - units), team};
+}
+
+/** Vectors of the filter that a thread without rows to stage begins with. Of pairs so few threads have none that they load what they do not need. */
+export function firstVectors(tile: MatmulTile): number {
+  const {vectors, spare} = staged(tile);
+  const isShared = !tile.DIRECT && stackOf(tile) === 4 && spare > 0;
+  return isShared ? Math.min(4, Math.floor(vectors / spare)) : 0;
+}
+
 /**
  * What each thread stages per step: units of four k of STACK rows of the source, vectors of the filter, and first W_FIRST of these where
  * it has no unit; or the vectors it finishes.
  */
 export function loadsOf(tile: MatmulTile): Constants {
-  const {TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N, DIRECT, BUFFERS = 1} = tile;
+  const {TILE_M, TILE_N, DIRECT, BUFFERS = 1} = tile;
   if (DIRECT) return {FINISHED: divideUp((TILE_M * TILE_N) / 4, matmulThreads(tile))};
-  const team = (TILE_M / THREAD_M) * (TILE_N / THREAD_N);
-  const STACK = stackOf(tile);
-  const units = (TILE_M * TILE_K) / (4 * STACK);
-  const vectors = (TILE_K * TILE_N) / 4;
-  const spare = Math.max(0, team - units);
-  // Of pairs so few threads have none that they load what they do not need.
-  const W_FIRST = STACK === 4 && spare > 0 ? Math.min(STACK, Math.floor(vectors / spare)) : 0;
+  const {units, vectors, spare, team} = staged(tile);
+  const W_FIRST = firstVectors(tile);
   return {
-    STACK,
+    STACK: stackOf(tile),
     BUFFERS,
     X_LOADS: divideUp(units, team),
     W_FIRST,

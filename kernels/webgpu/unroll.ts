@@ -37,6 +37,7 @@ export function unroll(text: string, extents: Constants, asLoops = false): strin
       throw new Error(`Braces at the indentation of '${line.trim()}' must follow it.`);
     const body = unroll(lines.slice(at + 2, end).join('\n'), extents, asLoops);
     if (ONLY.test(line)) {
+      if (!(name in extents)) throw new Error(`'${line.trim()}': there is no constant ${name}.`);
       if (Number(extents[name]) === Number(value)) out.push(`${indent}{`, body, `${indent}}`);
     } else out.push(...repeated(body, {indent, index: name, count: extentOf(value, extents)}, asLoops));
     at = end;

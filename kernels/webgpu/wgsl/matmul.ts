@@ -278,8 +278,7 @@ fn main(
           {
             let at = j * 4u * THREAD_M4 + i / 4u;
             let r = i % 4u;
-            let odd = vec2f(acc[at + THREAD_M4][3u - r], acc[at + 3u * THREAD_M4][3u - r]);
-            sum = vec4f(acc[at][r], odd.x, acc[at + 2u * THREAD_M4][r], odd.y);
+            sum = vec4f(acc[at][r], acc[at + THREAD_M4][3u - r], acc[at + 2u * THREAD_M4][r], acc[at + 3u * THREAD_M4][3u - r]);
           }
           if (HAS_NORM) { sum = normed(sum, moments, n4); }
           if (PARTS > 1u) { writeOut(part * M + row, n4, sum); } else { writeOut(row, n4, finish(row, n4, sum)); }
