@@ -10,7 +10,7 @@
  * The source is transposed on its way into workgroup memory, in stacks of STACK rows of one k: a thread reads four rows or four
  * columns of one k at a time and holds few of them in registers. Each group of four k is a little longer than its stacks, so that what
  * neighbouring threads store lies in different banks. With BUFFERS 2 a step is staged while others still read the one before, at one
- * barrier a step instead of two. Measured on an H200 at 25088×768×192:
+ * barrier a step instead of two. Measured of bare prototypes on an H200 at 25088×768×192:
  *
  * - 8×4 sums a thread: pairs of rows, sums row by row, 40.4 TFLOP/s; stacks of four 37.7, as half of the threads have no rows to stage.
  * - 8×8: stacks of four, sums column by column, every other one upwards, 44.7; all downwards 44.1; row by row 42; pairs 38.8. Up and
