@@ -17,6 +17,8 @@ export interface PartOptions {
   readonly python: string;
   /** `cpu` is for trying the script out. */
   readonly torchDevice: string;
+  /** Without PyTorch's eager mode. */
+  readonly graphsOnly: boolean;
   /** PyTorch's own compiler, too, which takes minutes. */
   readonly compile: boolean;
   /** With node_modules/onnxruntime-node. */
@@ -84,8 +86,11 @@ function torchPart(options: PartOptions): Part {
       if (withoutTimm !== undefined && !TIMM_FREE.includes(network))
         return {missing: 'timm is not installed'};
       const script = [join(scripts, 'torch_rows.py'), network, `--batches=${batches.join()}`];
-      const compile = options.compile ? ['--compile'] : [];
-      return {file: python, args: [...script, ...timing(options), `--device=${torchDevice}`, ...compile]};
+      const more = [
+        ...(options.graphsOnly ? ['--graphs-only'] : []),
+        ...(options.compile ? ['--compile'] : []),
+      ];
+      return {file: python, args: [...script, ...timing(options), `--device=${torchDevice}`, ...more]};
     },
   };
 }

@@ -29,7 +29,7 @@ const COLUMNS: readonly Column[] = [
   {title: 'compiled f16 wall/GPU', part: 'torch', of: ['compiledF16WallMs', 'compiledF16Ms']},
 ];
 /** Left out where nobody asked for them. */
-const OPTIONAL = ['fused f16 wall/GPU', 'compiled f16 wall/GPU'];
+const OPTIONAL = ['fused f16 wall/GPU', 'torch eager f32 wall/GPU', 'compiled f16 wall/GPU'];
 
 const LEGEND = [
   'Milliseconds a prediction, medians. wall: the clock around one call, its output read back; GPU: by timestamps or CUDA events.',

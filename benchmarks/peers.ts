@@ -2,12 +2,12 @@
  * Ours beside TensorFlow.js, onnxruntime-node on WebGPU and PyTorch, in one run on one machine.
  *
  *   npm run bench -- peers [--networks=NAME,…] [--batches=1,8,32,128] [--parts=ours,torch,ort] [--size=224] [--runs=30]
- *     [--seconds=4] [--limit=240] [--out=FILE] [--python=python3] [--ort=DIR] [--onnx=DIR] [--compile] [--commit=TEXT]
+ *     [--seconds=4] [--limit=240] [--out=FILE] [--python=python3] [--ort=DIR] [--onnx=DIR] [--graphs-only] [--compile] [--commit=TEXT]
  *   npm run bench -- peers --join=FILE,FILE     one table of several runs' files
  *
  * NAME: an architecture of models/, all eight of the comparison unless given. A network's parts run right behind one another, each in a
  * process of its own. A median ends after --seconds; a part that gives no row for --limit seconds loses that row. What is not installed is said
- * first and is 'n/a' in the table. FILE has every row as soon as it is there. --parts may name f16, too: ours fused in half
+ * first and is 'n/a' in the table. --graphs-only leaves PyTorch's eager mode out. FILE has every row as soon as it is there. --parts may name f16, too: ours fused in half
  * precision. --torch-device=cpu and --ort-provider=cpu try the scripts out without a GPU; --scripts is where the peers' scripts are.
  */
 import {readFileSync} from 'node:fs';
@@ -33,6 +33,7 @@ const {values: options} = parseArgs({
     out: {type: 'string'},
     join: {type: 'string'},
     python: {type: 'string', default: 'python3'},
+    'graphs-only': {type: 'boolean', default: false},
     compile: {type: 'boolean', default: false},
     ort: {type: 'string', default: '.'},
     onnx: {type: 'string', default: here('../onnx')},
@@ -135,9 +136,9 @@ function printJoined(files: readonly string[]): void {
 async function main(): Promise<void> {
   if (options.join !== undefined) return printJoined(options.join.split(','));
   const {size, runs, seconds, compile} = options;
-  const {python, ort, onnx, scripts, 'torch-device': torchDevice, 'ort-provider': ortProvider} = options;
+  const {python, ort, onnx, scripts, 'torch-device': torchDevice, 'ort-provider': ortProvider, 'graphs-only': graphsOnly} = options; // prettier-ignore
   const numbers = {size: Number(size), runs: Number(runs), seconds: Number(seconds)};
-  const partOptions = {...numbers, python, torchDevice, compile, ort, ortProvider, onnx, scripts};
+  const partOptions = {...numbers, python, torchDevice, graphsOnly, compile, ort, ortProvider, onnx, scripts};
   const parts = new Map(names().map((name) => [name, partOf(name, partOptions)]));
   const missing = [...parts.values()].flatMap((part) => part.missing ?? []);
   for (const text of missing) console.error(`\n*** ${text}\n`);

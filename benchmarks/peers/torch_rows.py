@@ -1,12 +1,12 @@
 """PyTorch's milliseconds for one network, a row of JSON a line for each batch.
 
-    python3 torch_rows.py NETWORK [--batches 1,8] [--size 224] [--runs 30] [--seconds 4] [--device cuda] [--compile]
+    python3 torch_rows.py NETWORK [--batches 1,8] [--size 224] [--runs 30] [--seconds 4] [--device cuda] [--graphs-only] [--compile]
 
 eager: the model called as it is; graph: its launches recorded as a CUDA graph and replayed, with the batch norms folded into the
 convolutions, as ours are, and in the faster memory format of two, which `…Layout` names. f32 has tensor cores off, tf32 on.
 `…Ms` is the time between two CUDA events around one call, `…WallMs` the wall clock of one call with its output read back; medians. cuDNN
 searches its fastest algorithms (`benchmark`). --compile adds torch.compile (max-autotune) of f16, which takes minutes. Weights are
-random: only the time counts. Without CUDA, `--device cpu` gives eagerF32 alone, to try the script.
+random: only the time counts. --graphs-only leaves eager out. Without CUDA, `--device cpu` gives eagerF32 alone, to try the script.
 """
 import argparse
 import copy
@@ -26,6 +26,7 @@ parser.add_argument('--size', type=int, default=224)
 parser.add_argument('--runs', type=int, default=30)
 parser.add_argument('--seconds', type=float, default=4, help='a median ends after so long, with five runs at least')
 parser.add_argument('--device', default='cuda', choices=['cuda', 'cpu'])
+parser.add_argument('--graphs-only', action='store_true')
 parser.add_argument('--compile', action='store_true')
 args = parser.parse_args()
 ON_GPU = args.device == 'cuda'
@@ -111,8 +112,10 @@ def timed_graph(name, models, x):
 
 def row(batch, plain, lean, half):
     x = torch.randn(batch, 3, args.size, args.size, device=args.device)
-    tensor_cores(False)
-    result = timed('eagerF32', lambda: plain(x))
+    result = {}
+    if not (ON_GPU and args.graphs_only):
+        tensor_cores(False)
+        result = timed('eagerF32', lambda: plain(x))
     if not ON_GPU:
         return result
     tensor_cores(True)
