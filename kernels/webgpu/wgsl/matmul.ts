@@ -127,7 +127,7 @@ fn main(
   makeScales(rowOrigin, part, local);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
-    let buffer = (step - 1u) & (BUFFERS - 1u);  // By turns; BUFFERS is one or two.
+    let buffer = (step - 1u) % BUFFERS;
     let xBase = buffer * X_BUFFER + team * TILE_K4 * GROUP;
     let wBase = buffer * W_BUFFER + team * TILE_K * TILE_N4;
     if (W_FIRST == 0u || thread < X_UNITS) {
