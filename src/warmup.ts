@@ -27,6 +27,8 @@ export interface Warmable {
  */
 const LONGEST_MS = 1500;
 const STEADY = 5;
+/** In how many predictions behind one another JavaScript must not have become a tenth faster: until then V8 is compiling what is hot. */
+const SETTLED = 10;
 
 export async function warmUp(
   model: Warmable,
@@ -54,15 +56,21 @@ interface Timing {
   readonly waiting: number;
 }
 
-/** Predicts until JavaScript takes longer than what it waits for, or the GPU has slowed down and sped up again; or for LONGEST_MS. */
+/**
+ * Predicts until JavaScript gets no faster and takes longer than what it waits for, or the GPU has slowed down and sped up again; or for
+ * LONGEST_MS.
+ */
 export async function untilSteady(predict: () => Promise<Timing>): Promise<void> {
   const end = performance.now() + LONGEST_MS;
   let [slowest, before, steady] = [0, 0, 0];
-  while (steady < STEADY && performance.now() < end) {
+  let [fastest, settled] = [Infinity, 0];
+  while ((steady < STEADY || settled < SETTLED) && performance.now() < end) {
     const {encoding, waiting} = await predict();
     slowest = Math.max(slowest, Math.min(before, waiting)); // One alone waited for something else.
     before = waiting;
     steady = waiting < encoding || 2 * waiting < slowest ? steady + 1 : 0;
+    settled = encoding < 0.9 * fastest ? 0 : settled + 1;
+    fastest = Math.min(fastest, encoding);
   }
 }
 

@@ -93,8 +93,15 @@ describe('untilSteady', () => {
     return count;
   };
 
-  it('needs five predictions where JavaScript takes longest', async () => {
-    expect(await made([1, 1, 1, 1, 1])).toBe(5);
+  it('ends where JavaScript takes longest and has become no faster in ten predictions', async () => {
+    expect(await made(Array.from({length: 11}, () => 1))).toBe(11);
+  });
+
+  it('goes on while JavaScript becomes faster', async () => {
+    const encodings = [4, 6, 4, 4, 3, 2, 1.9, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    let count = 0;
+    await untilSteady(() => Promise.resolve({encoding: encodings[count++] ?? NaN, waiting: 0}));
+    expect(count).toBe(16); // Ten behind the 2: 1.9 is less than a tenth faster.
   });
 
   it('goes on through a slow spell until five were fast again', async () => {
