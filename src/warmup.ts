@@ -27,8 +27,13 @@ export interface Warmable {
  */
 const LONGEST_MS = 1500;
 const STEADY = 5;
-/** In how many predictions behind one another JavaScript must not have become a tenth faster: until then V8 is compiling what is hot. */
-const SETTLED = 10;
+/**
+ * How many predictions JavaScript must encode behind one another neither faster than before nor with a halt: of the first hundred or so V8
+ * holds up every tenth for three to six times as long as it takes, compiling what is hot.
+ */
+const QUIET = 30;
+const FASTER = 0.9;
+const HALT = 3;
 
 export async function warmUp(
   model: Warmable,
@@ -57,20 +62,21 @@ interface Timing {
 }
 
 /**
- * Predicts until JavaScript gets no faster and takes longer than what it waits for, or the GPU has slowed down and sped up again; or for
- * LONGEST_MS.
+ * Predicts until JavaScript, where it takes longer than what it waits for, runs as fast as it will, or the GPU has slowed down and sped up again;
+ * or for LONGEST_MS.
  */
 export async function untilSteady(predict: () => Promise<Timing>): Promise<void> {
   const end = performance.now() + LONGEST_MS;
   let [slowest, before, steady] = [0, 0, 0];
-  let [fastest, settled] = [Infinity, 0];
-  while ((steady < STEADY || settled < SETTLED) && performance.now() < end) {
+  let [fastest, quiet] = [Infinity, 0];
+  while (performance.now() < end) {
     const {encoding, waiting} = await predict();
     slowest = Math.max(slowest, Math.min(before, waiting)); // One alone waited for something else.
     before = waiting;
     steady = waiting < encoding || 2 * waiting < slowest ? steady + 1 : 0;
-    settled = encoding < 0.9 * fastest ? 0 : settled + 1;
+    quiet = encoding < FASTER * fastest || encoding > HALT * fastest ? 0 : quiet + 1;
     fastest = Math.min(fastest, encoding);
+    if (steady >= STEADY && (waiting >= encoding || quiet >= QUIET)) return;
   }
 }
 

@@ -87,29 +87,35 @@ onBackend('webgpu', 'warmup', () => {
 });
 
 describe('untilSteady', () => {
-  const made = async (waitings: readonly number[]): Promise<number> => {
+  const made = async (
+    timings: readonly (readonly [encoding: number, waiting: number])[],
+  ): Promise<number> => {
     let count = 0;
-    await untilSteady(() => Promise.resolve({encoding: 2, waiting: waitings[count++] ?? NaN}));
+    await untilSteady(() => {
+      const [encoding = NaN, waiting = NaN] = timings[count++] ?? [];
+      return Promise.resolve({encoding, waiting});
+    });
     return count;
   };
+  const times = <T>(count: number, value: T): T[] => Array.from({length: count}, () => value);
+  const waits = (...waitings: number[]): [number, number][] => waitings.map((waiting) => [2, waiting]);
 
-  it('ends where JavaScript takes longest and has become no faster in ten predictions', async () => {
-    expect(await made(Array.from({length: 11}, () => 1))).toBe(11);
+  it('ends where JavaScript takes longest and has encoded thirty more as fast as the first', async () => {
+    expect(await made(times(40, [2, 1]))).toBe(31);
   });
 
-  it('goes on while JavaScript becomes faster', async () => {
-    const encodings = [4, 6, 4, 4, 3, 2, 1.9, 2, 2, 2, 2, 2, 2, 2, 2, 2];
-    let count = 0;
-    await untilSteady(() => Promise.resolve({encoding: encodings[count++] ?? NaN, waiting: 0}));
-    expect(count).toBe(16); // Ten behind the 2: 1.9 is less than a tenth faster.
+  it('goes on while JavaScript becomes faster, or halts now and then', async () => {
+    const [faster, halts] = [times(10, [4, 1] as const), times(12, [2, 1] as const)];
+    expect(await made([...faster, ...times(40, [2, 1] as const)])).toBe(41);
+    expect(await made([...halts, [7, 1], ...times(40, [1.9, 1] as const)])).toBe(43);
   });
 
-  it('goes on through a slow spell until five were fast again', async () => {
-    expect(await made([3, 3, 15, 15, 14, 3, 9, 3, 3, 3, 3, 3])).toBe(12);
+  it('goes on through a slow spell of the GPU until five were fast again', async () => {
+    expect(await made(waits(3, 3, 15, 15, 14, 3, 9, 3, 3, 3, 3, 3))).toBe(12);
   });
 
   it('does not take one slow prediction for a spell', async () => {
-    expect(await made([3, 3, 90, 3, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1])).toBe(14);
+    expect(await made([...waits(3, 3, 90, 3, 3, 3, 3, 3, 3), ...times(40, [2, 1] as const)])).toBe(31);
   });
 
   it('ends a GPU-bound one that never changes after 1.5 s', async () => {
