@@ -30,7 +30,8 @@ var<workgroup> moment: array<f32, select(1u, WORKGROUP * STRIP_PIXELS, HAS_MOMEN
 // Sum over the lanes of 'strip' for one pixel, in a fixed order.
 fn sumLanes(strip: u32, pixel: u32) -> f32 {
   var total = 0.0;
-  for (var lane = 0u; lane < LANES; lane++) { total += moment[(strip * STRIP_PIXELS + pixel) * LANES + lane]; }
+  let first = (min(strip, STRIPS - 1u) * STRIP_PIXELS + min(pixel, STRIP_PIXELS - 1u)) * LANES;  // Else every index is clamped.
+  for (var lane = 0u; lane < LANES; lane++) { total += moment[first + lane]; }
   return total;
 }
 
@@ -217,9 +218,11 @@ fn rowsBegin(y: i32) -> u32 { return 0u; }
 fn rowsEnd(y: i32) -> u32 { return WINDOW_H; }
 
 fn readLine(line: ptr<function, array<vec4f, WINDOW_W>>, image: u32, origin: vec2i, at: vec2u, c4: u32, lane: u32) {
+  // It is less: said for the compiler, which else clamps every index.
+  let first = min((at.x * PATCH_W + at.y) * LANES + lane, (PATCH - WINDOW_W) * LANES + LANES - 1u);
   // unroll wx < WINDOW_W
   {
-    (*line)[wx] = expanded[(at.x * PATCH_W + at.y + wx) * LANES + lane];
+    (*line)[wx] = expanded[first + wx * LANES];
   }
 }
 `;

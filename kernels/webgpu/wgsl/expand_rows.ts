@@ -64,18 +64,6 @@ fn stage(image: u32, block: u32, origin: vec2i, local: u32) {
   }
 }
 
-// Four channels of a pixel: the at'th of the patch, or of x. One beyond the sides of the map is another row's, or of no row, and is dropped.
-fn pixelOf(at: u32, k4: u32) -> vec4f {
-  if (STAGED) { return xTile[at * K4 + k4]; }
-  return readX(at, k4);
-}
-
-// The thread's four columns of the filter at channel k of x.
-fn filterRow(k: u32, lane: u32, column: u32) -> vec4f {
-  if (STAGED) { return filterTile[k * LANES + lane]; }
-  return weights[EXPAND_FILTER / 4u + k * C4 + column];
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   let lane = local % LANES;
@@ -119,11 +107,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   for (var step = 0u; step < steps; step++) {
     let y = stripY * STRIDE_H + step * STEP_ROWS;  // within the patch
     var line: array<vec4f, STEP_ROWS * WINDOW_W>;  // [STEP_ROWS][WINDOW_W]
-    var rows: array<u32, STEP_ROWS>;
+    var rows: array<u32, STEP_ROWS>;  // of x, where it is not staged
     // unroll i < STEP_ROWS
     {
-      rows[i] = min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W;
-      if (!STAGED) {
+      // only STAGED == 0
+      {
         let row = clamp(origin.x + i32(y + i), 0, i32(IN_HEIGHT) - 1);
         rows[i] = u32((i32(image * IN_HEIGHT) + row) * i32(IN_WIDTH) + origin.y + i32(stripX * STRIDE_W));
       }
@@ -133,20 +121,38 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       }
     }
     for (var k4 = 0u; k4 < K4; k4++) {
-      let w0 = filterRow(k4 * 4u, lane, column);
-      let w1 = filterRow(k4 * 4u + 1u, lane, column);
-      let w2 = filterRow(k4 * 4u + 2u, lane, column);
-      let w3 = filterRow(k4 * 4u + 3u, lane, column);
+      var w: array<vec4f, 4>;  // the thread's four columns of the filter
+      // unroll c < 4
+      {
+        // only STAGED == 1
+        {
+          w[c] = filterTile[(k4 * 4u + c) * LANES + lane];
+        }
+        // only STAGED == 0
+        {
+          w[c] = weights[EXPAND_FILTER / 4u + (k4 * 4u + c) * C4 + column];
+        }
+      }
       // unroll i < STEP_ROWS
       {
         // unroll wx < WINDOW_W
         {
-          let value = pixelOf(rows[i] + wx, k4);
+          var value: vec4f;
+          // only STAGED == 1
+          {
+            // Written out, as of a row that waits in a variable no compiler knows the bounds: it would clamp the index.
+            value = xTile[(min(y + i, PATCH_H - 1u) * PATCH_W + stripX * STRIDE_W + wx) * K4 + k4];
+          }
+          // only STAGED == 0
+          {
+            // One beyond the sides of the map is another row's, or of no row, and is dropped.
+            value = readX(rows[i] + wx, k4);
+          }
           var made = line[i * WINDOW_W + wx];
-          made = fma(vec4f(value.x), w0, made);
-          made = fma(vec4f(value.y), w1, made);
-          made = fma(vec4f(value.z), w2, made);
-          line[i * WINDOW_W + wx] = fma(vec4f(value.w), w3, made);
+          made = fma(vec4f(value.x), w[0], made);
+          made = fma(vec4f(value.y), w[1], made);
+          made = fma(vec4f(value.z), w[2], made);
+          line[i * WINDOW_W + wx] = fma(vec4f(value.w), w[3], made);
         }
       }
     }

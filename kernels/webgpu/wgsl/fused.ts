@@ -15,8 +15,9 @@
 
 interface Multiply {
   readonly name: 'Project' | 'Expand';
-  /** Workgroup memory of the left operand, [channels / 4][stride], and of the filter, [channels][columns4]. */
+  /** Workgroup memory of the left operand, [vectors][stride], and of the filter, [channels][columns4]. */
   readonly left: string;
+  readonly vectors: string;
   readonly stride: string;
   readonly tile: string;
   readonly columns4: string;
@@ -24,25 +25,31 @@ interface Multiply {
   readonly step: 'H' | 'K';
 }
 
-/** One step of either product: the left operand from vector 'first' on, times the filter, onto a thread's sums. */
-function multiplyText({name, left, stride, tile, columns4, step}: Multiply): string {
+/**
+ * One step of either product: the left operand from vector 'first' on, times the filter, onto a thread's sums. Minima say what a compiler cannot
+ * know of parameters: else it would clamp every index of the loop.
+ */
+function multiplyText({name, left, vectors, stride, tile, columns4, step}: Multiply): string {
   const NAME = name.toUpperCase();
   return /* wgsl */ `fn multiply${name}(first: u32, at: vec2u, acc: ptr<function, array<vec4f, ${NAME}_ROWS * ${NAME}_COLUMNS>>) {
-  for (var base = 0u; base < STEP_${step}4; base += UNROLL_${step}) {
+  let row = min(first, ${vectors} - STEP_${step}4) * ${stride} + min(at.y, ${NAME}_THREADS_M - 1u);
+  let column = min(at.x, ${NAME}_THREADS_N - 1u);
+  for (var turn = 0u; turn < STEP_${step}4 / UNROLL_${step}; turn++) {
     // unroll k < UNROLL_${step}
     {
+      let vector = turn * UNROLL_${step} + k;
       var rows: array<vec4f, ${NAME}_ROWS>;
       // unroll i < ${NAME}_ROWS
       {
-        rows[i] = ${left}[(first + base + k) * ${stride} + at.y + i * ${NAME}_THREADS_M];
+        rows[i] = ${left}[row + vector * ${stride} + i * ${NAME}_THREADS_M];
       }
       // unroll j < ${NAME}_COLUMNS
       {
-        let column = (base + k) * 4u * ${columns4} + at.x + j * ${NAME}_THREADS_N;
-        let w0 = ${tile}[column];
-        let w1 = ${tile}[column + ${columns4}];
-        let w2 = ${tile}[column + 2u * ${columns4}];
-        let w3 = ${tile}[column + 3u * ${columns4}];
+        let own = vector * 4u * ${columns4} + column + j * ${NAME}_THREADS_N;
+        let w0 = ${tile}[own];
+        let w1 = ${tile}[own + ${columns4}];
+        let w2 = ${tile}[own + 2u * ${columns4}];
+        let w3 = ${tile}[own + 3u * ${columns4}];
         // unroll i < ${NAME}_ROWS
         {
           var sum = (*acc)[i * ${NAME}_COLUMNS + j];
@@ -107,7 +114,7 @@ fn storeProject(local: u32, next: ptr<function, array<vec4f, PROJECT_LOADS>>) {
   }
 }
 
-${multiplyText({name: 'Project', left: 'hidden', stride: 'HIDDEN_STRIDE', tile: 'projectTile', columns4: 'PROJECT_N4', step: 'H'})}
+${multiplyText({name: 'Project', left: 'hidden', vectors: 'CHUNK4', stride: 'HIDDEN_STRIDE', tile: 'projectTile', columns4: 'PROJECT_N4', step: 'H'})}
 // Adds the chunk's share. The first step's filter is on its way in 'next'; behind the first barrier everyone's hidden map is there.
 fn projectChunk(
   chunk: u32,
@@ -192,7 +199,7 @@ fn storeExpand(local: u32, next: ptr<function, Ahead>) {
   }
 }
 
-${multiplyText({name: 'Expand', left: 'xTile', stride: 'X_STRIDE', tile: 'expandTile', columns4: 'CHUNK4', step: 'K'})}
+${multiplyText({name: 'Expand', left: 'xTile', vectors: 'STEP_K4', stride: 'X_STRIDE', tile: 'expandTile', columns4: 'CHUNK4', step: 'K'})}
 // Before the first chunk.
 fn beginExpand(origin: vec3i, chunk: u32, local: u32, next: ptr<function, Ahead>) {
   fetchX(origin, 0u, local, next);
