@@ -38,7 +38,7 @@ import {
   openBench,
   sweepJobs,
 } from './tile_bench.js';
-import {tileText} from './tile_text.js'; // prettier-ignore
+import {tileText} from './tile_text.js';
 
 const {values} = parseArgs({
   options: {

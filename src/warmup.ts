@@ -28,8 +28,8 @@ export interface Warmable {
 const LONGEST_MS = 1500;
 const STEADY = 5;
 /**
- * How many predictions JavaScript must encode behind one another neither faster than before nor with a halt: of the first hundred or so V8
- * holds up every tenth for three to six times as long as it takes, compiling what is hot.
+ * How many predictions JavaScript must encode behind one another neither faster than before nor with a halt: while V8 compiles what is hot, on two CPU
+ * cores every tenth or so of the first hundred took three to six times as long (benchmarks/NOTES.md).
  */
 const QUIET = 30;
 const FASTER = 0.9;

@@ -1,26 +1,9 @@
 /** f16 plans without a device that has f16: validated by Dawn, and run with their shaders rewritten to packed words. */
-import {spawnSync} from 'node:child_process';
-import {fileURLToPath} from 'node:url';
-
-interface Ended {
-  readonly status: number | null;
-  readonly stdout: string;
-  /** stdout and stderr. */
-  readonly output: string;
-}
-
-function run(script: string, args: readonly string[] = []): Ended {
-  const path = fileURLToPath(new URL(script, import.meta.url));
-  const {status, stdout, stderr} = spawnSync(process.execPath, [path, ...args], {
-    encoding: 'utf8',
-    timeout: 300_000,
-  });
-  return {status, stdout, output: stdout + stderr};
-}
+import {runScript} from './support/run_script.js';
 
 describe('f16 plans without a device for them', () => {
   it('have shaders that Dawn accepts, with every kernel in its f16 forms', () => {
-    const {status, stdout, output} = run('./support/validate_f16.js');
+    const {status, stdout, output} = runScript('support/validate_f16.js');
     expect(status).withContext(output).toBe(0);
     const {kernels} = JSON.parse(stdout) as {kernels: Record<string, number>};
     const expected = [
@@ -41,7 +24,7 @@ describe('f16 plans without a device for them', () => {
   });
 
   it('run a fused model, warmed up and captured, and in f32 what has its weights on the GPU alone', () => {
-    const {status, stdout, output} = run('./support/fused_f16.js');
+    const {status, stdout, output} = runScript('support/fused_f16.js');
     expect(status).withContext(output).toBe(0);
     const found = JSON.parse(stdout) as Record<string, number>;
     expect(found).toEqual(
@@ -65,7 +48,10 @@ describe('f16 plans without a device for them', () => {
     ['that only store f16', 'storage', 24],
   ] as const) {
     it(`${name}, emulated, are as near to the reference as f16 allows`, () => {
-      const {status, output} = run('../benchmarks/f16_cases.js', [`--emulate=${device}`, `--every=${every}`]);
+      const {status, output} = runScript('../benchmarks/f16_cases.js', [
+        `--emulate=${device}`,
+        `--every=${every}`,
+      ]);
       expect(status).withContext(output).toBe(0);
       expect(output).toContain('"emulated":');
       expect(output.match(/passed, worst 0\.\d*[1-9]/g)?.length)

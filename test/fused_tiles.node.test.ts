@@ -1,17 +1,10 @@
 /** The kernels of fused runs as a real GPU gets them: written out, and within the limits of every device. */
-import {spawnSync} from 'node:child_process';
-import {fileURLToPath} from 'node:url';
+import {runScript} from './support/run_script.js';
 
 describe('kernels of fused runs, written out', () => {
   it('are accepted by Dawn under the guaranteed limits, in every case and with tiles from all over the candidates', () => {
-    const path = fileURLToPath(new URL('./support/validate_fused.js', import.meta.url));
-    const {status, stdout, stderr} = spawnSync(process.execPath, [path], {
-      encoding: 'utf8',
-      timeout: 300_000,
-    });
-    expect(status)
-      .withContext(stdout + stderr)
-      .toBe(0);
+    const {status, stdout, output} = runScript('support/validate_fused.js');
+    expect(status).withContext(output).toBe(0);
     const {kernels} = JSON.parse(stdout) as {kernels: Record<string, number>};
     for (const kernel of ['feedForward', 'depthwiseProject', 'expandDepthwiseProject', 'expandDepthwise'])
       expect(kernels[`${kernel}.vector`]).withContext(kernel).toBeGreaterThan(9);

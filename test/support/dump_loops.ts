@@ -31,13 +31,34 @@ const {device} = tf.backend() as WebGPUBackend;
 const limits = limitsOf(device);
 const INPUT: Shape4D = [1, 16, 16, 32];
 
+function compile(name: string, code: string): void {
+  writeSync(1, `\n@@@ ${name}\n`);
+  device.createComputePipeline({layout: 'auto', compute: {module: device.createShaderModule({code})}});
+}
+
+/** A loop with one index of known bounds and one of unknown ones, to see that they are told apart. */
+const CONTROL = /* wgsl */ `
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+var<workgroup> tile: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) local: u32) {
+  tile[local] = f32(local);
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < 4u; i++) {
+    sum += tile[local % 32u + i];
+    sum += tile[(local & 31u) + i];
+  }
+  out[local] = sum;
+}
+`;
+
 /** Those of the block's dispatches that are of these kernels. */
 function dump(block: Block, tiling: Tiling, kernels: RegExp, tile: string): void {
   for (const dispatch of lowerBlock(block, INPUT, tiling).dispatches) {
     if (!kernels.test(dispatch.kernel)) continue;
-    writeSync(1, `\n@@@ ${dispatch.kernel} ${tile}\n`);
-    const module = device.createShaderModule({code: shaderOf(dispatch)});
-    device.createComputePipeline({layout: 'auto', compute: {module}});
+    compile(`${dispatch.kernel} ${tile}`, shaderOf(dispatch));
   }
 }
 
@@ -72,6 +93,7 @@ const tiles = MATMUL_TILES.map(matmulTileOf).filter(
     matmulThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
     matmulBytes(tile) <= limits.maxComputeWorkgroupStorageSize,
 );
+compile('control', CONTROL);
 for (const tile of tiles) dumpProduct({kind: 'BlockSeparable', stages: [project]}, tile);
 // The loop is the same.
 const [first] = tiles;

@@ -127,7 +127,7 @@ fn main(
   makeScales(rowOrigin, part, local);
 
   for (var step = 1u; step <= TEAM_STEPS; step++) {
-    let buffer = (step - 1u) % BUFFERS;
+    let buffer = (step - 1u) % BUFFERS;  // Of a remainder the compiler knows the bounds; by '&' it would clamp every index below.
     let xBase = buffer * X_BUFFER + team * TILE_K4 * GROUP;
     let wBase = buffer * W_BUFFER + team * TILE_K * TILE_N4;
     if (W_FIRST == 0u || thread < X_UNITS) {
