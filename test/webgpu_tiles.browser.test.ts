@@ -126,6 +126,20 @@ onBackend('webgpu', 'depth-wise tiles', () => {
         await compare(block, input, {depthwise: () => tile});
     });
   }
+
+  // 20 channels are five lanes' fours, 22 no number of fours. Their means are many times their deviations: what squares of
+  // numbers left of a variance, instead of squares of deviations, would be wrong in the fifth digit.
+  for (const channels of [20, 22]) {
+    it(`in front of a LayerNorm over ${channels} channels`, async () => {
+      const stage = spatialStage('spatial', {kernel: 3, group: 1, channels});
+      const norm = {op: 'layernorm', name: 'norm', epsilon: 1e-6, affine: true} as const;
+      const block: Block = {kind: 'BlockConvNeXt', stages: [stage, norm, pointwiseStage('expand', 12)]};
+      const input = [2, 9, 11, channels];
+      const tiles = depthwiseCandidates([2, 9, 11, channels], stage, limitsOf(backend().device));
+      for (const tile of tiles.filter((_, i) => i % 2 === 0))
+        await compare(block, input, {depthwise: () => tile}, {spatialBias: 20});
+    });
+  }
 });
 
 onBackend('webgpu', "tiles of a network's first convolution", () => {

@@ -23,7 +23,7 @@ import {
   type FeedForwardProblem,
   type FeedForwardTile,
 } from './feed_forward_tiling.js';
-import {APART, type Apart, FUSED_RATES, fusedIfWorthwhile} from './fused_tiling.js';
+import {APART, type Apart, FUSED_RATES, fusedIfWorthwhile, worthwhileShare} from './fused_tiling.js';
 import {type GateProblem, type GateTile, gateTile} from './gate_tiling.js';
 import {type GroupedProblem, groupedTile, type GroupedTile} from './grouped_tiling.js';
 import {type ConvolutionProblem, type ConvolutionTile, convolutionTile} from './convolution_tiling.js';

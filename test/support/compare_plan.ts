@@ -16,16 +16,21 @@ export function limitsOf({limits}: GPUDevice): DeviceLimits {
   return {maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize, processors: 16};
 }
 
-/** Runs `block` by the plan that `change` makes of the usual tiling. */
+/** Runs `block` by the plan that `change` makes of the usual tiling. `raised` is added to the weights of those names. */
 export async function compare(
   block: Block,
   input: readonly number[],
   change: Partial<Tiling>,
+  raised: Readonly<Record<string, number>> = {},
 ): Promise<void> {
   const make = seededTensors(11);
   const x = make(input);
   const trace = traceBlock(block, input);
-  const weights = new Map(trace.weights.map(({name, shape}) => [name, make(shape)] as const));
+  const weights = new Map(
+    trace.weights.map(
+      ({name, shape}) => [name, tf.tidy(() => tf.add(make(shape), raised[name] ?? 0))] as const,
+    ),
+  );
   const values = new Map<string, Float32Array>();
   for (const [name, tensor] of weights) values.set(name, (await tensor.data()) as Float32Array);
   const plan = lowerBlock(block, input, {...tilingFor(limitsOf(backend().device)), ...change});

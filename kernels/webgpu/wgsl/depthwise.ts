@@ -25,14 +25,32 @@ const STRIP_PIXELS = STRIP_H * STRIP_W;
 const WORKGROUP = LANES * STRIPS;
 const TILES_X = (OUT_WIDTH + TILE_W - 1u) / TILE_W;
 
-var<workgroup> moment: array<f32, select(1u, WORKGROUP * STRIP_PIXELS, HAS_MOMENTS)>;  // [strip][pixel][lane]
+// Of a thread's channels, per pixel: their sum, and the squared deviations from their own mean.
+var<workgroup> moment: array<vec2f, select(1u, WORKGROUP * STRIP_PIXELS, HAS_MOMENTS)>;  // [strip][pixel][lane]
 
-// Sum over the lanes of 'strip' for one pixel, in a fixed order.
-fn sumLanes(strip: u32, pixel: u32) -> f32 {
-  var total = 0.0;
+// Channels of the lane's four that there are.
+fn channelsOf(block: u32, lane: u32) -> f32 {
+  if (OUT_CHANNELS % (LANES * 4u) == 0u) { return 4.0; }
+  let first = (block * LANES + lane) * 4u;
+  return f32(min(4u, max(first, OUT_CHANNELS) - first));
+}
+
+// (mean, squared deviations, count) of the lanes together: deviations of each one's from its own mean, then of those from the mean of all, as
+// in Chan et al. 1979, which cancels nothing.
+fn momentsOfLanes(block: u32, strip: u32, pixel: u32) -> vec4f {
   let first = (min(strip, STRIPS - 1u) * STRIP_PIXELS + min(pixel, STRIP_PIXELS - 1u)) * LANES;  // Else every index is clamped.
-  for (var lane = 0u; lane < LANES; lane++) { total += moment[first + lane]; }
-  return total;
+  var sum = 0.0;
+  for (var lane = 0u; lane < LANES; lane++) { sum += moment[first + lane].x; }
+  let count = f32(min(LANES * 4u, OUT_CHANNELS - block * LANES * 4u));
+  let mean = sum / count;
+  var squares = 0.0;
+  for (var lane = 0u; lane < LANES; lane++) {
+    let own = moment[first + lane];
+    let channels = channelsOf(block, lane);
+    let deviation = own.x / max(channels, 1.0) - mean;
+    squares += own.y + channels * deviation * deviation;
+  }
+  return vec4f(mean, squares, count, 0.0);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -100,33 +118,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   if (HAS_SUMS) { leaveSums(group, local, sum, &rows); }
 
   if (HAS_MOMENTS) {
-    let count = f32(min(LANES * 4u, OUT_CHANNELS - group.y * LANES * 4u));
+    let channels = max(channelsOf(group.y, lane), 1.0);
     // unroll p < STRIP_H * STRIP_W
     {
-      moment[(strip * STRIP_PIXELS + p) * LANES + lane] = dot(acc[p], vec4f(1.0));
+      let sum = dot(acc[p], vec4f(1.0));
+      let deviation = live(acc[p] - sum / channels, c4);
+      moment[(strip * STRIP_PIXELS + p) * LANES + lane] = vec2f(sum, dot(deviation, deviation));
     }
     workgroupBarrier();
-    var mean: array<f32, STRIP_PIXELS>;
-    // unroll p < STRIP_H * STRIP_W
-    {
-      mean[p] = sumLanes(strip, p) / count;
-    }
-    workgroupBarrier();
-    // unroll p < STRIP_H * STRIP_W
-    {
-      let deviation = live(acc[p] - mean[p], c4);
-      moment[(strip * STRIP_PIXELS + p) * LANES + lane] = dot(deviation, deviation);
-    }
-    workgroupBarrier();
-    // One lane a pixel writes; with fewer lanes than pixels each takes several.
-    // unroll p < STRIP_H * STRIP_W
-    {
+    // One lane a pixel; with fewer lanes than pixels each takes several.
+    for (var p = lane; p < STRIP_PIXELS; p += LANES) {
       let y = tileY + stripY + p / STRIP_W;
       let x = tileX + stripX + p % STRIP_W;
       let inTile = stripY + p / STRIP_W < TILE_H && stripX + p % STRIP_W < TILE_W;
-      if (p % LANES == lane && inTile && y < OUT_HEIGHT && x < OUT_WIDTH) {
+      if (inTile && y < OUT_HEIGHT && x < OUT_WIDTH) {
         let row = (image * OUT_HEIGHT + y) * OUT_WIDTH + x;
-        statistics[row * BLOCKS + group.y] = vec4f(mean[p], sumLanes(strip, p), count, 0.0);
+        statistics[row * BLOCKS + group.y] = momentsOfLanes(group.y, strip, p);
       }
     }
   }
