@@ -110,6 +110,27 @@ describe('WebGPU plans', () => {
     expect(threadsOf(tilingFor(limits).depthwise({...problem, squeezed: 60}))).toBeGreaterThanOrEqual(60);
   });
 
+  it('fuse a run of stages for few images where it wins by estimate, for more by a margin, and say so', () => {
+    const stages = (channels: number): readonly Stage[] => [
+      pointwiseStage('expand', 6 * channels, 'relu6'),
+      spatialStage('spatial', {kernel: 3, group: 1, channels: 6 * channels, activation: 'relu6'}),
+      pointwiseStage('project', channels),
+      residualStage(),
+    ];
+    const explained = (
+      input: readonly number[],
+    ): {kernels: readonly string[]; reasons: readonly string[]} => {
+      const block = {kind: 'BlockMBConv', stages: stages(input[3] ?? 0)};
+      const {dispatches, notFused} = explainBlock(block, input, {device: H200});
+      return {kernels: dispatches.map(({kernel}) => kernel), reasons: notFused.map(({reason}) => reason)};
+    };
+    expect(explained([4, 28, 28, 32]).kernels[0]).toBe('expandDepthwiseProject.vector');
+    const many = explained([8, 28, 28, 32]);
+    expect(many.kernels.join()).not.toContain('Project');
+    expect(many.reasons).toContain('the estimate gains less than 15 %');
+    expect(explained([1, 7, 7, 160]).reasons).toContain('the estimate gains nothing');
+  });
+
   it('explain a product that makes a gate by the product’s tile, the gate’s work counted', () => {
     const block = {kind: 'BlockMBConv', stages: gated(32, 8)};
     const {dispatches} = explainBlock(block, [1, 112, 112, 32], {device: H200});

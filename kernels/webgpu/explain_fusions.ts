@@ -3,7 +3,7 @@ import type {TiledKernel} from './candidates.js';
 import type {Choice} from './choices.js';
 import type {DeviceModel} from './device_model.js';
 import type {TileEstimate} from './explain.js';
-import {FUSED_RATES} from './fused_tiling.js';
+import {worthwhileShare} from './fused_tiling.js';
 import type {TunedPlans} from './tuned.js';
 
 /** The kernels whose choices hold a tile for the stages apart. */
@@ -37,7 +37,7 @@ export function fusionsNotTaken(
     const apart = ranked.find((one) => one.tile['FUSED'] === false)?.estimate.total ?? NaN;
     const fused = ranked.find((one) => one.tile['FUSED'] === true);
     const isMeasured = tuned?.tileFor(kernel, problem) !== undefined;
-    return [{kernel, stages, apart, fused, reason: reasonFor(kernel, {fused, isMeasured}, device)}];
+    return [{kernel, stages, apart, fused, reason: reasonFor(choice, {fused, isMeasured}, device)}];
   });
 }
 
@@ -46,10 +46,15 @@ interface Considered {
   readonly isMeasured: boolean;
 }
 
-function reasonFor(kernel: TiledKernel, {fused, isMeasured}: Considered, {limits}: DeviceModel): string {
+function reasonFor(
+  {kernel, problem}: Choice,
+  {fused, isMeasured}: Considered,
+  {limits}: DeviceModel,
+): string {
   const bytes = limits.maxComputeWorkgroupStorageSize;
   if (!fused) return `no tile of it fits registers and ${bytes} bytes of workgroup memory`;
   if (isMeasured) return 'measured, and slower';
   if (kernel === 'expandDepthwise') return 'not among the sizes at which an H200 was faster by it';
-  return `the estimate gains less than ${Math.round(100 * (1 - FUSED_RATES.worthwhile))} %`;
+  const least = Math.round(100 * (1 - worthwhileShare(problem as {readonly input?: readonly number[]})));
+  return least > 0 ? `the estimate gains less than ${least} %` : 'the estimate gains nothing';
 }

@@ -124,8 +124,8 @@ export const threadsOf = (t: DepthwiseTile): number =>
 
 function isLegalDepthwise(t: DepthwiseTile, limits: DeviceLimits): boolean {
   const threads = threadsOf(t);
-  // Of a gate two vectors a thread, of a LayerNorm a number a pixel.
-  const statistics = FLOAT_BYTES * threads * Math.max(8, t.STRIP_H * t.STRIP_W);
+  // Of a gate two vectors a thread, of a LayerNorm two numbers a pixel.
+  const statistics = FLOAT_BYTES * threads * Math.max(8, 2 * t.STRIP_H * t.STRIP_W);
   return (
     threads <= limits.maxComputeInvocationsPerWorkgroup && statistics <= limits.maxComputeWorkgroupStorageSize
   );
@@ -294,13 +294,21 @@ export function tilingFor(limits: DeviceLimits): Tiling {
       fusedIfWorthwhile(
         () => feedForwardCandidates(problem, limits),
         (tile) => estimateFeedForward(tile, problem),
-        {apart: apartMicroseconds.feedForward(problem, limits), macs: feedForwardMacs(problem)},
+        {
+          apart: apartMicroseconds.feedForward(problem, limits),
+          macs: feedForwardMacs(problem),
+          share: worthwhileShare({}),
+        },
       ),
     depthwiseProject: (problem) =>
       fusedIfWorthwhile(
         () => depthwiseProjectCandidates(problem, limits),
         (tile) => estimateDepthwiseProject(tile, problem),
-        {apart: apartMicroseconds.depthwiseProject(problem, limits), macs: depthwiseProjectMacs(problem)},
+        {
+          apart: apartMicroseconds.depthwiseProject(problem, limits),
+          macs: depthwiseProjectMacs(problem),
+          share: worthwhileShare(problem),
+        },
       ),
     convolution: (problem) => convolutionTile(problem, limits),
     depthwise: (problem) => depthwiseTile(problem, limits),
