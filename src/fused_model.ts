@@ -108,8 +108,9 @@ export class FusedModel implements tf.InferenceModel {
 
   /**
    * Measures the candidates of every kernel problem of the model at these shapes, and each block against the stock ops it
-   * replaced; predictions that follow use the winners, captures made before do not. Takes seconds to minutes; nothing else may
-   * use TF.js meanwhile. Nothing that is known already is measured again.
+   * replaced; predictions that follow use the winners, captures made before do not. A tile must win by itself and make the
+   * dispatches of all blocks together faster. Takes seconds to minutes; nothing else may use TF.js meanwhile. Nothing that is known
+   * already is measured again.
    * @param inputs as for warmup. @throws where the current backend is not WebGPU.
    */
   tune(inputs?: Inputs, options: TuneOptions = {}): Promise<TuneReport> {

@@ -31,14 +31,19 @@ export interface Bench {
   readonly pipelines: PipelineCache;
   readonly buffers: ScratchBuffers;
   readonly sizes: ReadonlyMap<string, number>;
+  /** What `sizes` and `buffers` call the weights, where plans have their own. */
+  readonly weights?: string | undefined;
 }
 
-export function stepOf(dispatch: Dispatch, {device, pipelines, buffers, sizes}: Bench): TimedDispatch {
+export function stepOf(
+  dispatch: Dispatch,
+  {device, pipelines, buffers, sizes, weights = 'weights'}: Bench,
+): TimedDispatch {
   const {pipeline, layout} = pipelines.get(dispatch);
-  const entries = boundBuffers(dispatch).map(({binding, buffer}) => ({
-    binding,
-    resource: {buffer: buffers.get(buffer, sizes.get(buffer) ?? 16)},
-  }));
+  const entries = boundBuffers(dispatch).map(({binding, buffer}) => {
+    const name = buffer === 'weights' ? weights : buffer;
+    return {binding, resource: {buffer: buffers.get(name, sizes.get(name) ?? 16)}};
+  });
   const group = device.createBindGroup({layout, entries});
   return {kind: 'dispatch', pipeline, groups: [group], workgroups: dispatch.workgroups};
 }

@@ -1,6 +1,7 @@
 /**
  * Measures on the device what the planner can only estimate: which tile is fastest for each kernel problem of a model, and
- * whether each block is faster planned or as the stock ops it replaced. Winners go into the device's TunedPlans.
+ * whether each block is faster planned or as the stock ops it replaced. Tiles that prove faster among the dispatches of all
+ * blocks go into the device's TunedPlans.
  */
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -14,16 +15,21 @@ import type {DeviceLimits} from '../../kernels/webgpu/tiling.js';
 import type {BlockTiming} from '../../kernels/webgpu/tuned.js';
 import type {Timer} from '../profile/types.js';
 import {plansOfModel, type Values, type Warmable, zerosFor} from '../warmup.js';
+import {duel} from './duel.js';
 import {GpuClock} from './gpu_clock.js';
 import {currentWebGPU, measureDevice} from './measure_device.js';
 import {bufferSizes, referenceSteps, stepOf} from './plan_steps.js';
+import {prove, sequenceWith, type Verdict} from './prove.js';
 import {ScratchBuffers} from './scratch_buffers.js';
-import {type Contest, contestOf, dispatchesOf, type Posed, posedBy, winnerOf} from './tune_problem.js';
+import {contestOf, dispatchesOf, type Posed, posedBy, type Winner, winnerOf} from './tune_problem.js';
 
 export interface TuneOptions {
   /** Told before each kernel problem and each block, and at the end. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
-  /** Stops before the next measurement once so much time has passed, in ms; what was measured is kept. No limit unless given. */
+  /**
+   * Stops before the next measurement once so much time has passed, in ms; winners that were measured are still proved, and kept
+   * where they are. No limit unless given.
+   */
   readonly budgetMs?: number;
   /** Figures to prune candidates by; measured unless given. */
   readonly device?: DeviceModel;
@@ -31,15 +37,25 @@ export interface TuneOptions {
 
 export interface TuneReport {
   readonly timer: Timer;
-  /** Kernel problems: those there are, measured now, and given another tile than the estimates chose. */
-  readonly problems: {readonly total: number; readonly measured: number; readonly changed: number};
+  /**
+   * Kernel problems: those there are, measured now, and given another tile than the estimates chose; `takenBack` are those whose
+   * other tile was faster by itself but not among the dispatches of all blocks.
+   */
+  readonly problems: {
+    readonly total: number;
+    readonly measured: number;
+    readonly changed: number;
+    readonly takenBack: number;
+  };
   /** Distinct blocks: those there are, measured now, and faster as stock ops, which they now run as. */
   readonly blocks: {readonly total: number; readonly measured: number; readonly asOps: number};
   /** Whether the budget ended it. */
   readonly isComplete: boolean;
 }
 
-/** Pipelines of so many problems compile together, before any of them is timed. */
+type ProblemCounts = Omit<TuneReport['problems'], 'total'>;
+
+/** Pipelines of so many problems compile together, before any of them is timed; their winners are proved together. */
 const BATCH = 8;
 const WARM_UP_MS = 50;
 const CAREFUL = {samples: 5, milliseconds: 5};
@@ -59,7 +75,7 @@ export async function tuneModel(
   }
 }
 
-/** The same for the blocks of these plans, on the current backend. */
+/** The same for the blocks of these plans, on the current backend. Tiles are proved in the order and number of the plans. */
 export async function tunePlans(
   backend: WebGPUBackend,
   plans: readonly Plan[],
@@ -68,7 +84,7 @@ export async function tunePlans(
   const device = within(options.device ?? (await measureDevice(backend)), limitsOf(backend.device));
   const clock = new GpuClock(backend.device);
   try {
-    return await new Tuning(backend, distinctPlans(plans), clock, device, options).run();
+    return await new Tuning(backend, plans, clock, device, options).run();
   } finally {
     clock.destroy();
   }
@@ -91,8 +107,11 @@ const distinctPlans = (plans: readonly Plan[]): readonly Plan[] => [
 
 class Tuning {
   readonly #backend: WebGPUBackend;
+  readonly #sequence: readonly Plan[];
   readonly #plans: readonly Plan[];
   readonly #clock: GpuClock;
+  /** Those of sequences, which every batch is proved in: they do not compile anew, nor stay when all is done. */
+  readonly #pipelines: PipelineCache;
   readonly #device: DeviceModel;
   readonly #options: TuneOptions;
   readonly #deadline: number;
@@ -107,8 +126,10 @@ class Tuning {
     options: TuneOptions,
   ) {
     this.#backend = backend;
-    this.#plans = plans;
+    this.#sequence = plans;
+    this.#plans = distinctPlans(plans);
     this.#clock = clock;
+    this.#pipelines = new PipelineCache(backend.device);
     this.#device = device;
     this.#options = options;
     this.#deadline = performance.now() + (options.budgetMs ?? Infinity);
@@ -140,37 +161,64 @@ class Tuning {
     this.#options.onProgress?.(this.#done, this.#total, what);
   }
 
-  async #tuneProblems(open: readonly Posed[]): Promise<{measured: number; changed: number}> {
-    const counts = {measured: 0, changed: 0};
+  async #tuneProblems(open: readonly Posed[]): Promise<ProblemCounts> {
+    let counts: ProblemCounts = {measured: 0, changed: 0, takenBack: 0};
     for (let from = 0; from < open.length && !this.#isLate(); from += BATCH) {
-      const batch = open.slice(from, from + BATCH);
-      this.#begin(`compiling candidates for ${batch.length} kernel problems`);
-      const tiling = tilingOf(this.#backend.device);
-      const contests = batch.map((posed) => contestOf(posed, tiling, this.#device));
-      // Of their own, so that the losers' pipelines do not stay for the life of the device.
-      const pipelines = new PipelineCache(this.#backend.device);
-      await pipelines.prepare(contests.flatMap((contest) => (contest ? dispatchesOf(contest) : [])));
-      for (const [i, contest] of contests.entries()) {
-        if (this.#isLate()) break;
-        this.#begin(batch[i]?.choice.key ?? '');
-        if (contest) await this.#decide(contest, pipelines, counts);
-        this.#done++;
-      }
+      const winners = await this.#contests(open.slice(from, from + BATCH));
+      const {kept, takenBack} = await this.#settle(winners);
+      counts = {
+        measured: counts.measured + winners.length,
+        changed: counts.changed + kept.length,
+        takenBack: counts.takenBack + takenBack.length,
+      };
     }
     return counts;
   }
 
-  async #decide(
-    contest: Contest,
-    pipelines: PipelineCache,
-    counts: {measured: number; changed: number},
-  ): Promise<void> {
+  async #contests(batch: readonly Posed[]): Promise<readonly Winner[]> {
     const {device} = this.#backend;
-    const winner = await winnerOf(contest, this.#clock, {device, pipelines});
-    if (!winner) return;
-    counts.measured++;
-    if (!sameTile(winner.tile, contest.choice.tile)) counts.changed++;
-    tunedOf(device).setTile(contest.choice.key, winner);
+    this.#begin(`compiling candidates for ${batch.length} kernel problems`);
+    const tiling = tilingOf(device);
+    const contests = batch.map((posed) => contestOf(posed, tiling, this.#device));
+    // Of their own, so that the losers' pipelines do not stay for the life of the device.
+    const pipelines = new PipelineCache(device);
+    await pipelines.prepare(contests.flatMap((contest) => (contest ? dispatchesOf(contest) : [])));
+    const winners: Winner[] = [];
+    for (const [i, contest] of contests.entries()) {
+      if (this.#isLate()) break;
+      this.#begin(batch[i]?.choice.key ?? '');
+      const winner = contest && (await winnerOf(contest, this.#clock, {device, pipelines}));
+      if (winner) winners.push(winner);
+      this.#done++;
+    }
+    return winners;
+  }
+
+  /**
+   * Nothing is stored before it is proved, late or not. What is taken back is stored as the planner's own, and not measured again;
+   * what cannot be proved here is left to a model where it can.
+   */
+  async #settle(winners: readonly Winner[]): Promise<Verdict> {
+    const tuned = tunedOf(this.#backend.device);
+    const isOwn = ({choice, tile}: Winner): boolean => sameTile(tile, choice.tile);
+    const verdict = await this.#prove(winners.filter((winner) => !isOwn(winner)));
+    const own = [...winners.filter(isOwn), ...verdict.takenBack];
+    for (const {choice, ownMicroseconds: microseconds} of own)
+      tuned.setTile(choice.key, {tile: choice.tile, microseconds});
+    for (const {choice, tile, microseconds} of verdict.kept) tuned.setTile(choice.key, {tile, microseconds});
+    return verdict;
+  }
+
+  async #prove(winners: readonly Winner[]): Promise<Verdict> {
+    if (winners.length === 0) return {kept: [], takenBack: []};
+    this.#begin(`proving tiles for ${winners.length} kernel problems among all dispatches`);
+    const {device} = this.#backend;
+    const bench = {device, pipelines: this.#pipelines, clock: this.#clock};
+    const tiling = tilingOf(device);
+    return prove(winners, {
+      sequenceWith: (held) => sequenceWith(this.#sequence, tiling, held),
+      isFaster: (one, other) => duel(one, other, bench),
+    });
   }
 
   async #timeBlocks(untimed: readonly Plan[]): Promise<{measured: number; asOps: number}> {

@@ -35,6 +35,12 @@ export interface Contest {
   readonly settings: readonly Setting[];
 }
 
+/** What won a contest, perhaps the planner's own tile, and what that took. */
+export interface Winner extends TunedTile {
+  readonly choice: Choice;
+  readonly ownMicroseconds: number;
+}
+
 /** What a tile must promise to be measured: at most so many times the lowest estimate, and a place among the first. */
 const WORTH_MEASURING = 2.5;
 const MOST_TILES = 12;
@@ -114,10 +120,10 @@ export const dispatchesOf = ({settings}: Contest): readonly Dispatch[] =>
 
 /** The fastest tile: all quickly, then the best few and the planner's own with care. Undefined where the clock stands. */
 export async function winnerOf(
-  {tiles, settings}: Contest,
+  {choice, tiles, settings}: Contest,
   clock: GpuClock,
   bench: Pick<Bench, 'device' | 'pipelines'>,
-): Promise<TunedTile | undefined> {
+): Promise<Winner | undefined> {
   const buffers = settings.map(() => new ScratchBuffers(bench.device));
   try {
     const steps = tiles.map((_, at) =>
@@ -138,14 +144,17 @@ export async function winnerOf(
       .filter(({at, microseconds}) => at > 0 && microseconds > 0)
       .sort((a, b) => a.microseconds - b.microseconds)
       .slice(0, FINALISTS);
-    let best = {at: 0, microseconds: await time(0, CAREFUL)};
-    const toBeat = best.microseconds * MARGIN;
+    const ownMicroseconds = await time(0, CAREFUL);
+    let best = {at: 0, microseconds: ownMicroseconds};
+    const toBeat = ownMicroseconds * MARGIN;
     for (const {at} of finalists) {
       const microseconds = await time(at, CAREFUL);
       if (microseconds < Math.min(toBeat, best.microseconds)) best = {at, microseconds};
     }
     const tile = tiles[best.at];
-    return tile && best.microseconds > 0 ? {tile, microseconds: best.microseconds} : undefined;
+    return tile && best.microseconds > 0
+      ? {choice, tile, microseconds: best.microseconds, ownMicroseconds}
+      : undefined;
   } finally {
     for (const owned of buffers) owned.destroy();
   }
