@@ -62,7 +62,10 @@ async function measure(network: string, blocks: readonly NetworkBlock[], batch: 
   const shaped = blocks.map((one) => ({...one, input: atBatch(one.input, batch)}));
   const plansNow = (): ReturnType<typeof planFor>[] =>
     shaped.map(({block, input}) => planFor(backend, block, input));
-  if (values.tune) await tunePlans(backend, plansNow(), {device: {...H200, limits: limitsOf(device)}});
+  if (values.tune) {
+    const sequence = plansNow().flatMap((plan, at) => Array<typeof plan>(shaped[at]?.count ?? 1).fill(plan));
+    await tunePlans(backend, sequence, {device: {...H200, limits: limitsOf(device)}});
+  }
   const pipelines = new PipelineCache(device);
   const plans = plansNow();
   await pipelines.prepare(plans.flatMap(({dispatches}) => dispatches));

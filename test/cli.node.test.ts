@@ -199,7 +199,7 @@ describe('block-fusion', () => {
     expect(status).toBe(0);
     expect(out).toMatch(/^device: NVIDIA H200.*\n9 blocks: estimate .* µs, waterline .* µs\n/);
     expect(out).toMatch(
-      /· directPointwise\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /,
+      /· convolution\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /,
     );
     const converted = join(folder, 'out');
     expect(run('convert', EMOTION, converted).status).toBe(0);

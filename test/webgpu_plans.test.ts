@@ -7,6 +7,7 @@ import {H200} from '../kernels/webgpu/device_model.js';
 import {explainBlock} from '../kernels/webgpu/explain.js';
 import {lowerBlock} from '../kernels/webgpu/lower.js';
 import {
+  depthwiseCandidates,
   MATMUL_TILES,
   matmulIsLegal,
   MOST_WORKGROUPS,
@@ -110,6 +111,26 @@ describe('WebGPU plans', () => {
     expect(threadsOf(tilingFor(limits).depthwise({...problem, squeezed: 60}))).toBeGreaterThanOrEqual(60);
   });
 
+  it('have no depth-wise tile whose moments leave no room for what else the kernel declares', () => {
+    let most = 0;
+    for (const [size, channels] of [
+      [14, 64],
+      [14, 384],
+      [56, 96],
+    ] as const) {
+      const stage = spatialStage('spatial', {kernel: 7, group: 1, channels});
+      for (const tile of depthwiseCandidates([1, size, size, channels], stage, stockLimits)) {
+        const moments = 8 * threadsOf(tile) * tile.STRIP_H * tile.STRIP_W;
+        most = Math.max(most, moments);
+        // Two arrays of a gate's, which is not there: a vector each.
+        expect(moments + 2 * 16)
+          .withContext(JSON.stringify(tile))
+          .toBeLessThanOrEqual(stockLimits.maxComputeWorkgroupStorageSize);
+      }
+    }
+    expect(most).toBeGreaterThan(stockLimits.maxComputeWorkgroupStorageSize / 4);
+  });
+
   it('fuse a run of stages for few images where it wins by estimate, for more by a margin, and say so', () => {
     const stages = (channels: number): readonly Stage[] => [
       pointwiseStage('expand', 6 * channels, 'relu6'),
@@ -125,6 +146,7 @@ describe('WebGPU plans', () => {
       return {kernels: dispatches.map(({kernel}) => kernel), reasons: notFused.map(({reason}) => reason)};
     };
     expect(explained([4, 28, 28, 32]).kernels[0]).toBe('expandDepthwiseProject.vector');
+    expect(explained([5, 14, 14, 40]).reasons).toContain('the estimate gains less than 15 %');
     const many = explained([8, 28, 28, 32]);
     expect(many.kernels.join()).not.toContain('Project');
     expect(many.reasons).toContain('the estimate gains less than 15 %');

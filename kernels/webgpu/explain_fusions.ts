@@ -1,6 +1,7 @@
 /** Runs of stages that could be one dispatch and are not: what that would take by the estimate, and why it is not done. */
 import type {TiledKernel} from './candidates.js';
 import type {Choice} from './choices.js';
+import type {DepthwiseProjectProblem} from './depthwise_project_tiling.js';
 import type {DeviceModel} from './device_model.js';
 import type {TileEstimate} from './explain.js';
 import {worthwhileShare} from './fused_tiling.js';
@@ -55,6 +56,7 @@ function reasonFor(
   if (!fused) return `no tile of it fits registers and ${bytes} bytes of workgroup memory`;
   if (isMeasured) return 'measured, and slower';
   if (kernel === 'expandDepthwise') return 'not among the sizes at which an H200 was faster by it';
-  const least = Math.round(100 * (1 - worthwhileShare(problem as {readonly input?: readonly number[]})));
+  const images = kernel === 'depthwiseProject' ? (problem as DepthwiseProjectProblem).input[0] : undefined;
+  const least = Math.round(100 * (1 - worthwhileShare(images)));
   return least > 0 ? `the estimate gains less than ${least} %` : 'the estimate gains nothing';
 }

@@ -124,8 +124,8 @@ export const threadsOf = (t: DepthwiseTile): number =>
 
 function isLegalDepthwise(t: DepthwiseTile, limits: DeviceLimits): boolean {
   const threads = threadsOf(t);
-  // Of a gate two vectors a thread, of a LayerNorm two numbers a pixel.
-  const statistics = FLOAT_BYTES * threads * Math.max(8, 2 * t.STRIP_H * t.STRIP_W);
+  // Of a gate two vectors a thread, of a LayerNorm two numbers a pixel; and what the other of the two leaves of its arrays, a vector each.
+  const statistics = FLOAT_BYTES * (threads * Math.max(8, 2 * t.STRIP_H * t.STRIP_W) + 8);
   return (
     threads <= limits.maxComputeInvocationsPerWorkgroup && statistics <= limits.maxComputeWorkgroupStorageSize
   );
@@ -297,7 +297,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
         {
           apart: apartMicroseconds.feedForward(problem, limits),
           macs: feedForwardMacs(problem),
-          share: worthwhileShare({}),
+          share: worthwhileShare(),
         },
       ),
     depthwiseProject: (problem) =>
@@ -307,7 +307,7 @@ export function tilingFor(limits: DeviceLimits): Tiling {
         {
           apart: apartMicroseconds.depthwiseProject(problem, limits),
           macs: depthwiseProjectMacs(problem),
-          share: worthwhileShare(problem),
+          share: worthwhileShare(problem.input[0]),
         },
       ),
     convolution: (problem) => convolutionTile(problem, limits),

@@ -12,20 +12,20 @@ export interface DuelBench {
   readonly clock: GpuClock;
 }
 
-/** By a browser's timestamps, in steps of 100 µs, medians of eight such samples differ by 0.2 % where nothing else does (a simulation); of 5 ms by 0.7. */
-const SAMPLE: ClockOptions = {samples: 1, milliseconds: 20};
+/** A browser's timestamps have steps of 100 µs: of 40 ms that is a quarter of a per cent, less than what counts as noise. */
+const SAMPLE: ClockOptions = {samples: 1, milliseconds: 40};
 const WARM_UP_MS = 50;
 /** More than any cache holds, so that weights come from memory even where the plans take turns on fewer buffers. */
 const MOST_WEIGHT_BYTES = 512 * 2 ** 20;
 
-/** Whether `one` is measured to be faster by more than noise; not where memory does not suffice to tell. */
-export async function duel(one: Sequence, other: Sequence, bench: DuelBench): Promise<boolean> {
+/** Whether `one` is measured to be faster by more than noise; undefined where memory does not suffice to tell, or the clock stands. */
+export async function duel(one: Sequence, other: Sequence, bench: DuelBench): Promise<boolean | undefined> {
   const {device, pipelines, clock} = bench;
   await pipelines.prepare([one, other].flat().flatMap(({dispatches}) => dispatches));
   const buffers = new ScratchBuffers(device);
   try {
     const steps = await boundSteps([one, other], bench, buffers);
-    if (!steps) return false;
+    if (!steps) return undefined;
     const [own = [], others = []] = steps;
     await clock.warmUp(own, WARM_UP_MS);
     return await isFaster(
@@ -49,16 +49,21 @@ async function boundSteps(
 ): Promise<readonly (readonly TimedStep[])[] | undefined> {
   const weights = weightBuffers(sequences);
   const sizes = new Map([...bufferSizes(sequences.flat()), ...weights.sizes]);
-  // A buffer that is none makes whatever uses it invalid.
-  for (const filter of ['out-of-memory', 'validation'] as const) device.pushErrorScope(filter);
-  const steps = sequences.map((plans) =>
+  const bind = (plans: Sequence): readonly TimedStep[] =>
     plans.flatMap(({dispatches}, at) => {
       const bench = {device, pipelines, buffers, sizes, weights: weights.names[at]};
       return dispatches.map((dispatch) => stepOf(dispatch, bench));
-    }),
-  );
-  const errors = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
-  return errors.every((error) => error === null) ? steps : undefined;
+    });
+  // A buffer that is none makes whatever uses it invalid.
+  for (const filter of ['out-of-memory', 'validation'] as const) device.pushErrorScope(filter);
+  let errors: Promise<(GPUError | null)[]> | undefined;
+  let steps: readonly (readonly TimedStep[])[];
+  try {
+    steps = sequences.map(bind);
+  } finally {
+    errors = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+  }
+  return (await errors).every((error) => error === null) ? steps : undefined;
 }
 
 /**

@@ -24,11 +24,11 @@ import {ScratchBuffers} from './scratch_buffers.js';
 import {contestOf, dispatchesOf, type Posed, posedBy, type Winner, winnerOf} from './tune_problem.js';
 
 export interface TuneOptions {
-  /** Told before each kernel problem and each block, and at the end. */
+  /** Told before each kernel problem, the proof of the tiles that won, and each block, and at the end. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
   /**
-   * Stops before the next measurement once so much time has passed, in ms; winners that were measured are still proved, and kept
-   * where they are. No limit unless given.
+   * Stops before the next measurement once so much time has passed, in ms. Tiles that won until then are still proved, which takes
+   * up to a second each. No limit unless given.
    */
   readonly budgetMs?: number;
   /** Figures to prune candidates by; measured unless given. */
@@ -39,13 +39,15 @@ export interface TuneReport {
   readonly timer: Timer;
   /**
    * Kernel problems: those there are, measured now, and given another tile than the estimates chose; `takenBack` are those whose
-   * other tile was faster by itself but not among the dispatches of all blocks.
+   * other tile was faster by itself but not among the dispatches of all blocks, `unproved` those where that could not be told (for
+   * lack of memory, or as a fused run runs in their place): they keep the estimate's, and are measured again next time.
    */
   readonly problems: {
     readonly total: number;
     readonly measured: number;
     readonly changed: number;
     readonly takenBack: number;
+    readonly unproved: number;
   };
   /** Distinct blocks: those there are, measured now, and faster as stock ops, which they now run as. */
   readonly blocks: {readonly total: number; readonly measured: number; readonly asOps: number};
@@ -55,7 +57,7 @@ export interface TuneReport {
 
 type ProblemCounts = Omit<TuneReport['problems'], 'total'>;
 
-/** Pipelines of so many problems compile together, before any of them is timed; their winners are proved together. */
+/** Pipelines of so many problems compile together, before any of them is timed. */
 const BATCH = 8;
 const WARM_UP_MS = 50;
 const CAREFUL = {samples: 5, milliseconds: 5};
@@ -110,8 +112,6 @@ class Tuning {
   readonly #sequence: readonly Plan[];
   readonly #plans: readonly Plan[];
   readonly #clock: GpuClock;
-  /** Those of sequences, which every batch is proved in: they do not compile anew, nor stay when all is done. */
-  readonly #pipelines: PipelineCache;
   readonly #device: DeviceModel;
   readonly #options: TuneOptions;
   readonly #deadline: number;
@@ -129,7 +129,6 @@ class Tuning {
     this.#sequence = plans;
     this.#plans = distinctPlans(plans);
     this.#clock = clock;
-    this.#pipelines = new PipelineCache(backend.device);
     this.#device = device;
     this.#options = options;
     this.#deadline = performance.now() + (options.budgetMs ?? Infinity);
@@ -162,17 +161,16 @@ class Tuning {
   }
 
   async #tuneProblems(open: readonly Posed[]): Promise<ProblemCounts> {
-    let counts: ProblemCounts = {measured: 0, changed: 0, takenBack: 0};
-    for (let from = 0; from < open.length && !this.#isLate(); from += BATCH) {
-      const winners = await this.#contests(open.slice(from, from + BATCH));
-      const {kept, takenBack} = await this.#settle(winners);
-      counts = {
-        measured: counts.measured + winners.length,
-        changed: counts.changed + kept.length,
-        takenBack: counts.takenBack + takenBack.length,
-      };
-    }
-    return counts;
+    const winners: Winner[] = [];
+    for (let from = 0; from < open.length && !this.#isLate(); from += BATCH)
+      winners.push(...(await this.#contests(open.slice(from, from + BATCH))));
+    const {kept, takenBack, unproved} = await this.#settle(winners);
+    return {
+      measured: winners.length,
+      changed: kept.length,
+      takenBack: takenBack.length,
+      unproved: unproved.length,
+    };
   }
 
   async #contests(batch: readonly Posed[]): Promise<readonly Winner[]> {
@@ -209,14 +207,17 @@ class Tuning {
     return verdict;
   }
 
+  /** Among the blocks that run as planned. */
   async #prove(winners: readonly Winner[]): Promise<Verdict> {
-    if (winners.length === 0) return {kept: [], takenBack: []};
+    if (winners.length === 0) return {kept: [], takenBack: [], unproved: []};
     this.#begin(`proving tiles for ${winners.length} kernel problems among all dispatches`);
     const {device} = this.#backend;
-    const bench = {device, pipelines: this.#pipelines, clock: this.#clock};
-    const tiling = tilingOf(device);
+    const [tuned, tiling] = [tunedOf(device), tilingOf(device)];
+    const planned = this.#sequence.filter(({block, input}) => !tuned.prefersOps(block, input));
+    // Sequences' pipelines: one duel's are most of the next one's, and none stays when all is done.
+    const bench = {device, pipelines: new PipelineCache(device), clock: this.#clock};
     return prove(winners, {
-      sequenceWith: (held) => sequenceWith(this.#sequence, tiling, held),
+      sequenceWith: (held) => sequenceWith(planned, tiling, held),
       isFaster: (one, other) => duel(one, other, bench),
     });
   }

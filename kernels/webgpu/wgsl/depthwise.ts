@@ -35,8 +35,8 @@ fn channelsOf(block: u32, lane: u32) -> f32 {
   return f32(min(4u, max(first, OUT_CHANNELS) - first));
 }
 
-// (mean, squared deviations, count) of the lanes together: deviations of each one's from its own mean, then of those from the mean of all, as
-// in Chan et al. 1979, which cancels nothing.
+// (mean, squared deviations, count, 0) of the lanes together: deviations of each one's from its own mean, then of those from the mean of all, as
+// in Chan et al. 1979, which subtracts no squares.
 fn momentsOfLanes(block: u32, strip: u32, pixel: u32) -> vec4f {
   let first = (min(strip, STRIPS - 1u) * STRIP_PIXELS + min(pixel, STRIP_PIXELS - 1u)) * LANES;  // Else every index is clamped.
   var sum = 0.0;
@@ -121,9 +121,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let channels = max(channelsOf(group.y, lane), 1.0);
     // unroll p < STRIP_H * STRIP_W
     {
-      let sum = dot(acc[p], vec4f(1.0));
-      let deviation = live(acc[p] - sum / channels, c4);
-      moment[(strip * STRIP_PIXELS + p) * LANES + lane] = vec2f(sum, dot(deviation, deviation));
+      let total = dot(acc[p], vec4f(1.0));
+      let deviation = live(acc[p] - total / channels, c4);
+      moment[(strip * STRIP_PIXELS + p) * LANES + lane] = vec2f(total, dot(deviation, deviation));
     }
     workgroupBarrier();
     // One lane a pixel; with fewer lanes than pixels each takes several.
