@@ -201,6 +201,10 @@ describe('block-fusion', () => {
     expect(out).toMatch(
       /· convolution\.\w+ {2}TILE_M=\d+ .*\n.*launch .* \+ max\(arithmetic .*\n +bound by /,
     );
+    // The README shows its first lines.
+    const shown = /```\n(BlockBasic [^]*?)…\n```/.exec(readFileSync(join(ROOT, 'README.md'), 'utf8'))?.[1];
+    expect(shown).toBeDefined();
+    expect(out).toContain(shown ?? '');
     const converted = join(folder, 'out');
     expect(run('convert', EMOTION, converted).status).toBe(0);
     expect(run('inspect', converted, '--explain').out).toBe(out);
