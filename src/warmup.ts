@@ -29,9 +29,10 @@ const LONGEST_MS = 1500;
 const STEADY = 5;
 /**
  * How many predictions JavaScript must encode behind one another neither faster than before nor with a halt: while V8 compiles what is hot, on two CPU
- * cores every tenth or so of the first hundred took three to six times as long (benchmarks/NOTES.md).
+ * cores every tenth or so of the first hundred took three to six times as long. Behind 30 quiet ones a fifth of the next ten still took more than three times
+ * the median, behind 150 the thirtieth that a scavenge holds up (benchmarks/NOTES.md).
  */
-const QUIET = 30;
+const QUIET = 150;
 const FASTER = 0.9;
 const HALT = 3;
 

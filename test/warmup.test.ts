@@ -100,14 +100,14 @@ describe('untilSteady', () => {
   const times = <T>(count: number, value: T): T[] => Array.from({length: count}, () => value);
   const waits = (...waitings: number[]): [number, number][] => waitings.map((waiting) => [2, waiting]);
 
-  it('ends where JavaScript takes longest and has encoded thirty more as fast as the first', async () => {
-    expect(await made(times(40, [2, 1]))).toBe(31);
+  it('ends where JavaScript takes longest and has encoded 150 more as fast as the first', async () => {
+    expect(await made(times(160, [2, 1]))).toBe(151);
   });
 
   it('goes on while JavaScript becomes faster, or halts now and then', async () => {
     const [faster, halts] = [times(10, [4, 1] as const), times(12, [2, 1] as const)];
-    expect(await made([...faster, ...times(40, [2, 1] as const)])).toBe(41);
-    expect(await made([...halts, [7, 1], ...times(40, [1.9, 1] as const)])).toBe(43);
+    expect(await made([...faster, ...times(160, [2, 1] as const)])).toBe(161);
+    expect(await made([...halts, [7, 1], ...times(160, [1.9, 1] as const)])).toBe(163);
   });
 
   it('goes on through a slow spell of the GPU until five were fast again', async () => {
@@ -115,7 +115,7 @@ describe('untilSteady', () => {
   });
 
   it('does not take one slow prediction for a spell', async () => {
-    expect(await made([...waits(3, 3, 90, 3, 3, 3, 3, 3, 3), ...times(40, [2, 1] as const)])).toBe(31);
+    expect(await made([...waits(3, 3, 90, 3, 3, 3, 3, 3, 3), ...times(160, [2, 1] as const)])).toBe(151);
   });
 
   it('ends a GPU-bound one that never changes after 1.5 s', async () => {

@@ -36,7 +36,7 @@ export const FUSED_RATES = {
   depthwiseFixed: 2.2,
 } as const;
 
-/** So many images, and the networks measured were faster by every run that the estimate said wins. */
+/** Up to so many images the networks measured were faster with all runs fused that the estimate says win. */
 const FEW_IMAGES = 4;
 const MARGIN = 0.15;
 

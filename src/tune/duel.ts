@@ -56,7 +56,7 @@ async function boundSteps(
     });
   // A buffer that is none makes whatever uses it invalid.
   for (const filter of ['out-of-memory', 'validation'] as const) device.pushErrorScope(filter);
-  let errors: Promise<(GPUError | null)[]> | undefined;
+  let errors: Promise<(GPUError | null)[]>;
   let steps: readonly (readonly TimedStep[])[];
   try {
     steps = sequences.map(bind);

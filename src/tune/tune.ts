@@ -38,9 +38,9 @@ export interface TuneOptions {
 export interface TuneReport {
   readonly timer: Timer;
   /**
-   * Kernel problems: those there are, measured now, and given another tile than the estimates chose; `takenBack` are those whose
-   * other tile was faster by itself but not among the dispatches of all blocks, `unproved` those where that could not be told (for
-   * lack of memory, or as a fused run runs in their place): they keep the estimate's, and are measured again next time.
+   * Kernel problems: those there are, measured now, and given another tile than the estimates chose. Of the others `takenBack` had
+   * one that was faster by itself but not among the dispatches of all blocks, `unproved` one of which that could not be told, for
+   * lack of memory or as a fused run runs in its place: these are measured again next time.
    */
   readonly problems: {
     readonly total: number;
