@@ -24,6 +24,15 @@ export async function medianMs(
   seconds = Infinity,
 ): Promise<number> {
   await warmUp(run);
+  return medianOfNext(runs, run, seconds);
+}
+
+/** The same without a warm-up. */
+export async function medianOfNext(
+  runs: number,
+  run: (i: number) => Promise<unknown>,
+  seconds = Infinity,
+): Promise<number> {
   const times: number[] = [];
   const begin = performance.now();
   const isLate = (): boolean => performance.now() - begin > 1000 * seconds;

@@ -20,7 +20,7 @@ import {fuse, type FusedModel} from '../src/index.js';
 import {readTuned, writeTuned} from '../src/node_tuned.js';
 import {useNodeWebGPU} from '../src/node_webgpu.js';
 import type {WebGPUBackend} from '@tensorflow/tfjs-backend-webgpu';
-import {FEWEST_RUNS, inFlightMs, median, medianMs} from './clock.js';
+import {FEWEST_RUNS, inFlightMs, median, medianMs, medianOfNext} from './clock.js';
 import {type BenchmarkModel, loadModel, randomInput} from './capture_models.js';
 import {dispatchesOf, timeEach} from './replayed.js';
 import {differenceOf} from './tile_bench.js';
@@ -81,12 +81,6 @@ async function pipelined(replay: Capture, x: tf.Tensor): Promise<number> {
 const tensorsOf = (outputs: tf.TensorContainer): tf.Tensor[] =>
   outputs instanceof tf.Tensor ? [outputs] : Object.values(outputs as tf.NamedTensorMap);
 
-async function wallMs(run: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await run();
-  return performance.now() - start;
-}
-
 /** Milliseconds of the GPU for one prediction. */
 async function gpuTime(replay: Capture, x: tf.Tensor): Promise<number> {
   const dispatches = dispatchesOf(device, replay, () => tf.dispose(replay.predict([x])));
@@ -143,17 +137,18 @@ async function measureFused(fused: FusedModel, x: tf.Tensor): Promise<{row: Row;
   if (values.tune) await tuned(fused, x);
   await fused.warmup(x); // Compiles side by side.
   const read = (outputs: unknown): Promise<unknown> => firstOutput(outputs as tf.TensorContainer);
-  const fusedFirstMs = await wallMs(async () => read(fused.predict(x)));
-  const next: number[] = []; // Right behind it, since a shared host may run at half its speed a little later.
-  for (let i = 0; i < RUNS; i++) next.push(await wallMs(async () => read(fused.predict(x))));
+  const predict = async (): Promise<unknown> => read(fused.predict(x));
+  const fusedFirstMs = await medianOfNext(1, predict);
+  // Right behind it, since a shared host may run at half its speed a little later.
+  const fusedNextMs = await medianOfNext(RUNS, predict, SECONDS);
   const replay = await fused.capture([x], {inFlight: IN_FLIGHT});
   const output = await firstOutput(replay.predict([x]));
   const fusedReplayMs = await medianOf(() => replay.predictAsync([x]));
   const row = {
     dispatchesFused: replay.dispatches,
     fusedFirstMs,
-    fusedNextMs: median(next),
-    fusedMs: await medianOf(async () => read(fused.predict(x))),
+    fusedNextMs,
+    fusedMs: await medianOf(predict),
     fusedReplayMs,
     fusedPipelinedMs: await pipelined(replay, x),
     // With a read-back each.

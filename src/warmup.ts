@@ -30,9 +30,11 @@ const STEADY = 5;
 /**
  * How many predictions JavaScript must encode behind one another neither faster than before nor with a halt: while V8 compiles what is hot, on two CPU
  * cores every tenth or so of the first hundred took three to six times as long. Behind 30 quiet ones a fifth of the next ten still took more than three times
- * the median, behind 150 the thirtieth that a scavenge holds up (benchmarks/NOTES.md).
+ * the median, behind 150 the thirtieth that a scavenge holds up: so the last one is one of those, if any of CYCLE more is (benchmarks/NOTES.md).
  */
 const QUIET = 150;
+const CYCLE = 50;
+const HELD_UP = 1.6;
 const FASTER = 0.9;
 const HALT = 3;
 
@@ -63,21 +65,24 @@ interface Timing {
 }
 
 /**
- * Predicts until JavaScript, where it takes longer than what it waits for, runs as fast as it will, or the GPU has slowed down and sped up again;
- * or for LONGEST_MS.
+ * Predicts until JavaScript, where it takes longer than what it waits for, runs as fast as it will and the garbage was just collected, or the GPU has
+ * slowed down and sped up again; or for LONGEST_MS.
  */
 export async function untilSteady(predict: () => Promise<Timing>): Promise<void> {
   const end = performance.now() + LONGEST_MS;
   let [slowest, before, steady] = [0, 0, 0];
-  let [fastest, quiet] = [Infinity, 0];
+  let [fastest, quiet, total] = [Infinity, 0, Infinity];
   while (performance.now() < end) {
     const {encoding, waiting} = await predict();
+    const isHeldUp = encoding + waiting > HELD_UP * total;
+    if (isHeldUp && steady >= STEADY && quiet >= QUIET) return;
+    total = encoding + waiting;
     slowest = Math.max(slowest, Math.min(before, waiting)); // One alone waited for something else.
     before = waiting;
     steady = waiting < encoding || 2 * waiting < slowest ? steady + 1 : 0;
     quiet = encoding < FASTER * fastest || encoding > HALT * fastest ? 0 : quiet + 1;
     fastest = Math.min(fastest, encoding);
-    if (steady >= STEADY && (waiting >= encoding || quiet >= QUIET)) return;
+    if (steady >= STEADY && (waiting >= encoding || quiet >= QUIET + CYCLE)) return;
   }
 }
 

@@ -100,14 +100,25 @@ describe('untilSteady', () => {
   const times = <T>(count: number, value: T): T[] => Array.from({length: count}, () => value);
   const waits = (...waitings: number[]): [number, number][] => waitings.map((waiting) => [2, waiting]);
 
-  it('ends where JavaScript takes longest and has encoded 150 more as fast as the first', async () => {
-    expect(await made(times(160, [2, 1]))).toBe(151);
+  it('ends where JavaScript takes longest and has encoded 200 more as fast as the first', async () => {
+    expect(await made(times(210, [2, 1]))).toBe(201);
+  });
+
+  it('ends before, behind one of them that a collection held up, but the first 150', async () => {
+    const collection = [1.9, 3] as const;
+    const cycle = [...times(33, [2, 1] as const), collection];
+    expect(await made(times(8, cycle).flat())).toBe(5 * 34);
+    expect(await made([...times(151, [2, 1] as const), collection, ...times(60, [2, 1] as const)])).toBe(152);
+    expect(await made([...times(150, [2, 1] as const), collection, ...times(60, [2, 1] as const)])).toBe(201);
+    expect(await made([...times(180, [2, 1] as const), [2, 2], ...times(60, [2, 1] as const)])).toBe(201);
+    const waiting = times(160, [2, 3] as const);
+    expect(await made([...waiting, [2, 9], ...times(60, [2, 1] as const)])).toBe(201);
   });
 
   it('goes on while JavaScript becomes faster, or halts now and then', async () => {
     const [faster, halts] = [times(10, [4, 1] as const), times(12, [2, 1] as const)];
-    expect(await made([...faster, ...times(160, [2, 1] as const)])).toBe(161);
-    expect(await made([...halts, [7, 1], ...times(160, [1.9, 1] as const)])).toBe(163);
+    expect(await made([...faster, ...times(210, [2, 1] as const)])).toBe(211);
+    expect(await made([...halts, [7, 1], ...times(210, [1.9, 1] as const)])).toBe(213);
   });
 
   it('goes on through a slow spell of the GPU until five were fast again', async () => {
@@ -115,7 +126,7 @@ describe('untilSteady', () => {
   });
 
   it('does not take one slow prediction for a spell', async () => {
-    expect(await made([...waits(3, 3, 90, 3, 3, 3, 3, 3, 3), ...times(160, [2, 1] as const)])).toBe(151);
+    expect(await made([...waits(3, 3, 90, 3, 3, 3, 3, 3, 3), ...times(210, [2, 1] as const)])).toBe(201);
   });
 
   it('ends a GPU-bound one that never changes after 1.5 s', async () => {
